@@ -1,0 +1,1 @@
+"""Readers: one per bundle protocol, so that old bundles open for ever."""

@@ -1,0 +1,5 @@
+"""Runtimes: what executes a bundle's stage, one file each."""
+
+RUNTIMES = {
+    "onnx": ".onnx:OnnxRuntime",
+}

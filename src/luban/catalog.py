@@ -1,0 +1,262 @@
+"""Catalogs: the tables of everything that can be plugged in, and how a name becomes a class.
+
+Each folder that holds kinds of one thing has a table in its `__init__.py`:
+
+    GATES = {"baseline": ".baseline:BaselineGate", ...}
+
+A `Catalog` reads such a table and, beside it, the entry points of installed packages (group
+`luban.gates`, names `vendor:kind`), and imports an entry only when it is used. Decided here:
+
+- tables are explicit and lazy: no registration by import, no scanning of folders;
+- a plug-in's name has its vendor before a colon, so it cannot shadow the core, and a broken
+  plug-in fails only when it is named;
+- a component's settings are its own frozen `Config`; a project file is read in two phases,
+  first the kind, then the settings with that kind's `Config` (`Choice`, `OneOf`).
+
+This module knows no component, no folder's meaning and no order of verbs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.metadata
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import core_schema
+
+from luban.errors import ConfigError, MissingExtra, UnknownName
+
+
+class Config(BaseModel):
+    """Settings of one component: frozen, typed, unknown keys refused.
+
+    A field that changes how but not what is computed (workers, paths, logging) is declared with
+    `execution()`; such fields are left out of result keys.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def identity(self) -> dict[str, Any]:
+        """The JSON form of all fields that decide the result, for result keys and manifests."""
+        left_out = {
+            name
+            for name, field in type(self).model_fields.items()
+            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("execution")
+        }
+        return self.model_dump(mode="json", exclude=left_out)
+
+
+def execution(default: Any, **settings: Any) -> Any:
+    """A config field that does not change the result (workers, paths, logging)."""
+    return Field(default, json_schema_extra={"execution": True}, **settings)
+
+
+class Component:
+    """Base of whatever a catalog resolves to.
+
+    `kind` is set by the catalog when the class is resolved; `Config` is the class of its
+    settings; `extra` names the extra of `pip install "luban[extra]"` that brings its libraries.
+    A component holds its config, and nothing else that is not derived from it.
+    """
+
+    kind: ClassVar[str] = ""
+    extra: ClassVar[str] = ""
+
+    class Config(Config):
+        """No settings."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config: Any = config if config is not None else self.Config()
+
+
+T = TypeVar("T", bound=Component)
+
+
+class Catalog(Generic[T]):
+    """One table of kinds.
+
+    `what` is the word for one entry in messages ("gate"), `group` the entry-point group, and
+    `package` the module whose `table` attribute maps a name to "module:Class".
+    """
+
+    def __init__(self, what: str, package: str, table: str) -> None:
+        self.what = what
+        self.package = package
+        self.table = table
+        self.group = f"luban.{table.lower()}"
+
+    def __repr__(self) -> str:
+        return f"Catalog({self.what!r}, {self.package}.{self.table})"
+
+    def own(self) -> dict[str, str]:
+        """The entries of the core, in the order of their table."""
+        return dict(getattr(importlib.import_module(self.package), self.table))
+
+    def plugins(self) -> dict[str, importlib.metadata.EntryPoint]:
+        """Entries of installed packages, by name; names without a vendor are left out."""
+        found = importlib.metadata.entry_points(group=self.group)
+        return {point.name: point for point in found if ":" in point.name}
+
+    def names(self) -> list[str]:
+        """All names, the core's first."""
+        return [*self.own(), *sorted(self.plugins())]
+
+    def resolve(self, name: str) -> type[T]:
+        """The class called `name`. Raises UnknownName, or MissingExtra if its import needs one."""
+        own = self.own()
+        if name in own:
+            module, _, attribute = own[name].partition(":")
+            loaded = getattr(importlib.import_module(module, self.package), attribute)
+        elif ":" in name and name in (plugins := self.plugins()):
+            try:
+                loaded = plugins[name].load()
+            except Exception as error:
+                raise ConfigError(
+                    f"The {self.what} `{name}` comes from an installed package that fails to load: "
+                    f"{type(error).__name__}: {error}",
+                    "Mend or remove that package, or name another one.",
+                ) from error
+        else:
+            raise self._unknown(name)
+        if loaded.__dict__.get("kind") != name:
+            loaded.kind = name
+        return cast("type[T]", loaded)
+
+    def make(self, name: str, settings: Mapping[str, Any] | None = None) -> T:
+        """An instance of `name`, its settings validated by its own Config."""
+        cls = self.resolve(name)
+        return cls(cls.Config.model_validate(dict(settings or {})))
+
+    def _unknown(self, name: str) -> UnknownName:
+        known = self.names()
+        close = nearest(name, known)
+        hint = f"Did you mean `{close}`? " if close else ""
+        return UnknownName(f"There is no {self.what} `{name}`.", f"{hint}Known: {', '.join(known)}.")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like `name`, or None where nothing is alike."""
+    found = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def need(module: str, extra: str) -> Any:
+    """Import an optional library, or say which extra brings it.
+
+    >>> need("json", "train").dumps([1])
+    '[1]'
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and module.split(".")[0] == error.name.split(".")[0]:
+            raise MissingExtra(
+                f"This needs the library `{error.name}`, which is not installed.", f'Run: pip install "luban[{extra}]"'
+            ) from error
+        raise
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A kind that a project file names, with its validated settings."""
+
+    kind: str
+    config: Config
+
+    def identity(self) -> dict[str, Any]:
+        """JSON form for result keys and manifests."""
+        return {"kind": self.kind, **self.config.identity()}
+
+
+class OneOf:
+    """Annotation of a config field that names one entry of a catalog, read in two phases.
+
+    Takes `name`, or `{kind: name, ...settings}`, or a `Choice`; gives a `Choice`.
+    """
+
+    def __init__(self, catalog: Catalog[Any]) -> None:
+        self.catalog = catalog
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self.read, serialization=core_schema.plain_serializer_function_ser_schema(self.write)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        known = self.catalog.names()
+        options: list[JsonSchemaValue] = [{"enum": known, "description": f"the name of a {self.catalog.what}"}]
+        for name in known:
+            body = self.catalog.resolve(name).Config.model_json_schema()
+            body["properties"] = {"kind": {"const": name}, **body.get("properties", {})}
+            body["required"] = ["kind", *body.get("required", [])]
+            options.append(body)
+        return {"anyOf": options}
+
+    def read(self, value: Any) -> Choice:
+        """The choice that `value` states; raises ValueError with a sentence for the user."""
+        if isinstance(value, Choice):
+            return value
+        if isinstance(value, str):
+            value = {"kind": value}
+        if not isinstance(value, Mapping) or not isinstance(value.get("kind"), str):
+            raise ValueError(
+                f"must name a {self.catalog.what}: one of {', '.join(self.catalog.names())}, "
+                f"alone or as `kind:` beside its settings"
+            )
+        settings = dict(value)
+        kind = settings.pop("kind")
+        try:
+            cls = self.catalog.resolve(kind)
+        except UnknownName as error:
+            raise ValueError(str(error).replace("\n", " ")) from error
+        return Choice(kind, cls.Config.model_validate(settings))
+
+    @staticmethod
+    def write(choice: Choice) -> dict[str, Any]:
+        """JSON form of a choice; reads back to the same choice."""
+        return {"kind": choice.kind, **choice.config.model_dump(mode="json")}
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys and no spaces, as UTF-8: what hashes are taken of.
+
+    Raises ValueError for NaN and infinity, which JSON does not know.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8")
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of the canonical JSON of `value`, in hexadecimal."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+SOURCES: Catalog[Any] = Catalog("source", "luban.data.sources", "SOURCES")
+SINKS: Catalog[Any] = Catalog("sink", "luban.data.sinks", "SINKS")
+FEATURES: Catalog[Any] = Catalog("column type", "luban.features", "FEATURES")
+TASKS: Catalog[Any] = Catalog("task", "luban.tasks", "TASKS")
+RUNTIMES: Catalog[Any] = Catalog("runtime", "luban.bundle.runtimes", "RUNTIMES")
+FAMILIES: Catalog[Any] = Catalog("model family", "luban.models", "FAMILIES")
+CONVERTERS: Catalog[Any] = Catalog("converter", "luban.models.converters", "CONVERTERS")
+STEPS: Catalog[Any] = Catalog("prepare step", "luban.prepare", "STEPS")
+GATES: Catalog[Any] = Catalog("gate", "luban.release.gates", "GATES")
+CATALOGS: tuple[Catalog[Any], ...] = (
+    SOURCES,
+    SINKS,
+    FEATURES,
+    TASKS,
+    RUNTIMES,
+    FAMILIES,
+    CONVERTERS,
+    STEPS,
+    GATES,
+)

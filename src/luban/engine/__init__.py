@@ -1,0 +1,1 @@
+"""Where work runs, on how many workers. Does not know what the work is."""

@@ -1,0 +1,1 @@
+"""Metrics, intervals, calibration and comparison, by libraries. Does not know model families."""

@@ -1,0 +1,200 @@
+"""What a column type is: `Feature`, and what it learns from training rows: `Encoder`.
+
+A feature knows the values of one column: how to recognise them, read them as people write them,
+turn them into a kind of array, take them apart and watch them. It knows no task, no model family,
+no other column, and nothing of files.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from luban.catalog import Component, Config, fingerprint
+from luban.errors import BadValue
+from luban.features.kinds import Arrays, Block, Encoded, Kind, Want
+
+Value = Any
+"""One parsed value: str, float, datetime …; None is missing."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """How sure a feature is (0 to 1) that a sample is of its type, and why, in words."""
+
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A column after parsing.
+
+    `values` has the feature's `storage` type, null where missing or bad; `bad` maps positions to
+    reasons; `changed` counts values whose text was not already plain.
+    """
+
+    values: pa.Array
+    bad: dict[int, str] = field(default_factory=dict)
+    changed: int = 0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A value taken apart: names of its parts, and how to give it back without some of them."""
+
+    names: tuple[str, ...]
+    value: Value
+
+    def without(self, removed: Sequence[int]) -> Value:
+        """The value without the parts at these positions; None if nothing is left."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class EncoderState:
+    """What a fitted encoder is: JSON that reads in any language, and tensors.
+
+    `personal` says that it holds strings taken from rows (a vocabulary).
+    """
+
+    json: dict[str, Any]
+    tensors: Arrays = field(default_factory=dict)
+    personal: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """First 16 hexadecimal digits of a hash over JSON and tensors."""
+        tensors = {
+            name: [str(array.dtype), list(array.shape), array.tobytes().hex()]
+            for name, array in sorted(self.tensors.items())
+        }
+        return fingerprint([self.json, tensors])[:16]
+
+
+class Encoder(Component):
+    """Turns parsed values into one kind of array. Fitted on training rows only; then immutable.
+
+    Threads may share one. `encode` never changes its argument, gives the same answer for a value
+    whatever its neighbours, accepts any list of values (also empty, also all None), and raises
+    BadValue only for values that `Feature.parse_value` cannot have given.
+    """
+
+    array_kind: ClassVar[Kind]
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, values: Sequence[Value], config: Config, seed: int, subjects: Sequence[Value] | None) -> Encoder:
+        """Learn from training values. With `subjects`, "seen in k rows" means k subjects."""
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, state: EncoderState) -> Encoder:
+        """The encoder that `state()` came from: same fingerprint, same answers."""
+
+    @abstractmethod
+    def state(self) -> EncoderState:
+        """All that it learnt."""
+
+    @abstractmethod
+    def encode(self, values: Sequence[Value]) -> Encoded:
+        """Parts by short name for [B] values; bags ragged (`ids`, `weights`, `offsets`), and `present`."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Entries of an index or bag, width of a vector."""
+
+    def block(self, column: str) -> Block:
+        """The name under which `column`'s arrays travel."""
+        name = f"{column}/{self.array_kind}/{self.state_fingerprint}"
+        return Block(name, self.array_kind, column, self.size)
+
+    @property
+    def state_fingerprint(self) -> str:
+        """Fingerprint of the state; computed once."""
+        cached = self.__dict__.get("_fingerprint")
+        if cached is None:
+            cached = self.__dict__["_fingerprint"] = self.state().fingerprint
+        return cached
+
+
+class Feature(Component):
+    """A column type. Stateless: everything learnt is in encoders.
+
+    `storage` is the Arrow type of parsed values. `free_form` says that two equal values are copies,
+    not coincidence (a review, not a shoe size): exact copies are then dropped. `encoders` maps each
+    kind of array it can give to the class that makes it.
+    """
+
+    storage: ClassVar[pa.DataType]
+    free_form: ClassVar[bool] = False
+    encoders: ClassVar[dict[str, type[Encoder]]]
+
+    @abstractmethod
+    def infer(self, sample: Sequence[str]) -> Guess | None:
+        """How likely these raw, non-missing strings are of this type; None if they cannot be."""
+
+    @abstractmethod
+    def parse_value(self, raw: Any) -> Value:
+        """One raw value (str, or a typed value from JSON, Parquet, Excel) as this type.
+
+        None stays None. Raises BadValue with the reason where it cannot be read. Idempotent:
+        parsing a parsed value gives it back.
+        """
+
+    @abstractmethod
+    def parts(self, value: Value) -> Parts:
+        """The value's parts, for explanation and robustness tests."""
+
+    @abstractmethod
+    def signals(self, values: Sequence[Value]) -> Arrays:
+        """Watchable figures by name, each [B] float64, NaN where missing: what drift is measured on."""
+
+    def parse(self, raw: pa.Array) -> Parsed:
+        """A raw column as this type: `parse_value` for every distinct value."""
+        encoded = raw.dictionary_encode()
+        values: list[Value] = []
+        reasons: dict[int, str] = {}
+        changed_ids: set[int] = set()
+        for number, value in enumerate(encoded.dictionary.to_pylist()):
+            try:
+                parsed = self.parse_value(value)
+            except BadValue as error:
+                parsed, reasons[number] = None, error.message
+            values.append(parsed)
+            if parsed != value:
+                changed_ids.add(number)
+        parsed_values = pa.array(values, self.storage).take(encoded.indices)
+        if not changed_ids:
+            return Parsed(parsed_values)
+        indices = encoded.indices.to_pylist()
+        bad = {row: reasons[i] for row, i in enumerate(indices) if i in reasons} if reasons else {}
+        return Parsed(parsed_values, bad, sum(1 for i in indices if i in changed_ids) - len(bad))
+
+    def supports(self, want: Want) -> str | None:
+        """None if this type can give what is wanted, or the reason why not."""
+        if want.kind in self.encoders:
+            return None
+        return f"a {self.kind} column gives {', '.join(sorted(self.encoders))}, not {want.kind}"
+
+    def fit(self, values: Sequence[Value], want: Want, seed: int, subjects: Sequence[Value] | None = None) -> Encoder:
+        """An encoder for `want`, fitted on these training values."""
+        return self.encoders[want.kind].fit(values, want.config, seed, subjects)
+
+    def restore(self, kind: Kind, state: EncoderState) -> Encoder:
+        """The encoder of `kind` that gave `state`."""
+        return self.encoders[kind].restore(state)
+
+
+def subjects_or_rows(values: Sequence[Value], subjects: Sequence[Value] | None) -> np.ndarray:
+    """Integer codes [B] int64 of who each row counts for: its subject, or itself."""
+    if subjects is None:
+        return np.arange(len(values))
+    codes: dict[Value, int] = {}
+    return np.array([codes.setdefault(s, len(codes)) for s in subjects], dtype=np.int64)

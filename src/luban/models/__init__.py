@@ -1,0 +1,8 @@
+"""Model families, one file or folder each. Does not know column types, tasks, files or training loops."""
+
+FAMILIES = {
+    "baseline": ".baseline:Baseline",
+    "linear": ".linear:Linear",
+    "trees": ".trees:Trees",
+    "vote": ".vote:Vote",
+}

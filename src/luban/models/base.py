@@ -1,0 +1,146 @@
+"""What a model family is, what it is given, and what it gives back.
+
+A family sees arrays of known kinds, y and a head; it knows no column type, no task, no file and does
+not import `train`: loop, seed, budget, validation rows and decisions come through `FitContext`.
+Converters turn one kind of array into another inside the graph.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from luban.catalog import Component
+from luban.features.kinds import Arrays, Block, Kind, Want
+from luban.tasks.base import Head
+
+if TYPE_CHECKING:
+    from luban.bundle.graph import GraphBuilder
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share done, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a family cannot be used here, in words for the user."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Member:
+    """A finished candidate, as a vote sees it: its name, validation outputs [B, n] and its model."""
+
+    name: str
+    family: str
+    valid_outputs: np.ndarray
+    model: Fitted
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """What a family is given beside arrays and y.
+
+    `valid` and `y_valid` are validation rows: for early stopping and for choosing, never the test.
+    `decide(key, make)` records whatever a clock or a measurement decides, once, and replays it.
+    `loss` is what is minimised on validation rows, given outputs and y: lower is better.
+    """
+
+    head: Head
+    blocks: tuple[Block, ...]
+    valid: Arrays
+    y_valid: np.ndarray
+    seed: int
+    num_threads: int
+    loss: Callable[[np.ndarray, np.ndarray], float]
+    decide: Callable[[str, Callable[[], Any]], Any]
+    progress: Progress = lambda what, share: None
+    members: tuple[Member, ...] = field(default=())
+
+
+class Fitted(Component):
+    """A trained model. Immutable; threads may share it."""
+
+    @abstractmethod
+    def predict(self, arrays: Arrays) -> np.ndarray:
+        """Outputs [B, n] float32 or float64 before squashing, from bulk (ragged) arrays."""
+
+    @abstractmethod
+    def export(self, graph: GraphBuilder) -> str:
+        """Add this model to a graph; returns the name of the tensor [B, n] float32.
+
+        Inputs are asked of the graph by block (`graph.take(block, part)`), padded. The exported
+        answer differs from `predict` by at most 1e-4, and from itself in another batch by 1e-6.
+        """
+
+    @abstractmethod
+    def checkpoint(self) -> dict[str, np.ndarray]:
+        """Weights by name: what training leaves for those who train on."""
+
+
+class Family(Component):
+    """A way to learn. Stateless; the same arrays, y, config and seed give the same model.
+
+    `heads` are those it can learn. A family with `votes` set takes no arrays of its own: it
+    combines `context.members`, and is fitted after all others.
+    """
+
+    heads: ClassVar[tuple[str, ...]]
+    votes: ClassVar[bool] = False
+
+    @abstractmethod
+    def wants(self, head: Head) -> Sequence[Want] | Refusal:
+        """What it asks of each column, the kinds it likes best first.
+
+        A column gives every want of the first kind that its type supports, directly or through a
+        converter.
+        """
+
+    @abstractmethod
+    def fit(self, arrays: Arrays, y: np.ndarray, context: FitContext) -> Fitted:
+        """Learn from training rows. Arrays are bulk (ragged bags) and must not be changed."""
+
+    def variants(self, num_rows: int, head: Head) -> Sequence[dict[str, Any]]:
+        """Settings that `auto` may try, best expected first; `{}` is the default config."""
+        return ({},)
+
+
+class FittedConverter(Component):
+    """A converter after fitting: arrays of one block become arrays of another. Immutable."""
+
+    block: Block
+    """The block it gives."""
+
+    @abstractmethod
+    def convert(self, arrays: Arrays) -> Arrays:
+        """The arrays of `block`, by full name, for bulk arrays of the source block."""
+
+    @abstractmethod
+    def export(self, graph: GraphBuilder) -> str:
+        """Add it to a graph; returns the tensor name of `block`'s `value`."""
+
+    @abstractmethod
+    def checkpoint(self) -> dict[str, np.ndarray]:
+        """What it learnt, by name."""
+
+
+class Converter(Component):
+    """Turns one kind of array into another inside the graph; may learn from the target, cross-fitted."""
+
+    takes: ClassVar[Kind]
+    gives: ClassVar[Kind]
+
+    @abstractmethod
+    def wants(self) -> Want:
+        """What it asks of the column."""
+
+    @abstractmethod
+    def fit(
+        self, arrays: Arrays, source: Block, y: np.ndarray, head: Head, seed: int
+    ) -> tuple[FittedConverter, Arrays]:
+        """The fitted converter, and the training rows' arrays: cross-fitted where it learns from y."""

@@ -1,0 +1,107 @@
+"""What a prepare step is: a row step changes values, a set step looks at many rows at once.
+
+A row step maps value to value, learns nothing, needs the core alone, travels in the bundle and runs
+at prediction too. A set step emits keys; equal keys bring candidates together; it verifies them on
+the values and decides what to do with each row. Neither knows files, engines or models.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from luban.catalog import Component
+from luban.data.schema import Schema
+
+
+class RowStep(Component):
+    """Value to value, for raw values of the column types it names in `types` (None: all).
+
+    `value` is the one truth: idempotent, no state, no exception, None stays None. `apply` is the same in bulk.
+    """
+
+    types: ClassVar[tuple[str, ...] | None] = None
+
+    @abstractmethod
+    def value(self, raw: Any) -> Any:
+        """One raw value (str, number, bool, datetime or None) after this step."""
+
+    def settled(self, values: pa.Array) -> pa.Array | None:
+        """Bool per value, True where `value` certainly changes nothing; None if unknown.
+
+        Only to make `apply` faster; must never be True where `value` would change something.
+        """
+        return None
+
+    def apply(self, values: pa.Array) -> tuple[pa.Array, np.ndarray]:
+        """The column after this step, and bool [B]: which values changed."""
+        settled = self.settled(values)
+        todo = np.ones(len(values), bool) if settled is None else ~settled.to_numpy(zero_copy_only=False)
+        changed = np.zeros(len(values), bool)
+        rows = np.flatnonzero(todo)
+        if not len(rows):
+            return values, changed
+        encoded = values.take(pa.array(rows)).dictionary_encode()
+        before = encoded.dictionary.to_pylist()
+        after = [self.value(value) for value in before]
+        different = np.array([a is not b and a != b for a, b in zip(after, before, strict=True)], bool)
+        indices = encoded.indices
+        codes = indices.fill_null(0).to_numpy(zero_copy_only=False)
+        valid = indices.is_valid().to_numpy(zero_copy_only=False)
+        hit = different[codes] & valid if len(different) else np.zeros(len(rows), bool)
+        changed[rows[hit]] = True
+        if not hit.any():
+            return values, changed
+        replaced = pa.array(after, values.type).take(indices.take(pa.array(np.flatnonzero(hit))))
+        return pc.replace_with_mask(values, pa.array(changed), replaced), changed
+
+
+Action = Literal["drop", "flag", "group"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a set step decided for rows, by position in source order.
+
+    `action` drop: the row goes to quarantine under `rule`, `reason` names the row it copies or
+    conflicts with. group: rows with one `group` number never straddle a split.
+    """
+
+    rows: np.ndarray
+    """[M] int64 positions."""
+    action: Action
+    rule: str
+    others: np.ndarray
+    """[M] int64: for drop and flag, the row that is kept or conflicted with; for group, the smallest
+    position of the group."""
+
+
+Fetch = Callable[[np.ndarray, Sequence[str]], pa.Table]
+"""Rows by position [M] int64 (sorted, unique), the named columns, in that order."""
+
+
+class SetStep(Component):
+    """Looks at many rows at once, in one pass over sorted keys.
+
+    `columns` picks what it reads; `keys` gives per row K keys of 64 bits; rows that share a key are
+    candidates; `decide` verifies them on fetched values. Steps run in the order of the project
+    file; a row that an earlier step dropped is not seen by later ones.
+    """
+
+    @abstractmethod
+    def columns(self, schema: Schema) -> tuple[str, ...]:
+        """The columns that `keys` reads. Empty: this step has nothing to do with such a schema."""
+
+    @abstractmethod
+    def keys(self, batch: pa.RecordBatch) -> np.ndarray:
+        """Keys [B, K] uint64 of the rows of a batch that has just `columns`; 0 means "no key"."""
+
+    @abstractmethod
+    def decide(self, candidates: Iterator[np.ndarray], fetch: Fetch) -> Iterator[Decision]:
+        """Decisions for groups of candidate rows: each an [M] int64 array of ascending positions."""

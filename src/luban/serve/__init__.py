@@ -1,0 +1,1 @@
+"""Answers over HTTP from a released bundle. Does not know how a model was made."""

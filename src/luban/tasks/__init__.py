@@ -1,0 +1,7 @@
+"""Tasks: one file per objective. Does not know model families, files or where data came from."""
+
+TASKS = {
+    "binary": ".binary:Binary",
+    "multiclass": ".multiclass:Multiclass",
+    "regression": ".regression:Regression",
+}

@@ -1,0 +1,92 @@
+"""What a task is: an objective, from a target column to a head and from a head to an answer.
+
+A task reduces its target to one head of a closed set, names its metrics, gives the constant that is
+its trivial baseline, fits its decoding on validation rows, and decodes. It knows no column type but
+by the kind of array its target comes in, and no model family. Heads are outputs before any squashing:
+
+    binary  [B, n] logits (two classes: n = 1)     softmax [B, n] logits     real [B, n]
+    quantile [B, H, Q]   candidates ids, scores [B, k]   vector [B, D]   score [B] or [B, T]   next
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from luban.catalog import Component, Config
+from luban.data.schema import Schema
+from luban.data.table import Table
+from luban.features.base import Encoder
+from luban.features.kinds import Arrays, Want
+
+HeadKind = Literal["binary", "softmax", "real", "quantile", "candidates", "vector", "boxes", "score", "next"]
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a model puts out: a kind and its width n."""
+
+    kind: HeadKind
+    width: int
+
+
+Decoding = dict[str, Any]
+"""JSON that turns a head's outputs into answers: classes, temperature, conformal half-widths …"""
+
+
+class TaskOptions(Config):
+    """What a caller may ask of one prediction; each task has its own."""
+
+
+class Task(Component):
+    """An objective. Stateless; what it learns is its `Decoding`, which is plain JSON.
+
+    `metrics` are names that `evaluate` resolves, the first decides which model is better.
+    `Options` is the request model, shown in OpenAPI.
+    """
+
+    metrics: ClassVar[tuple[str, ...]]
+    Options: ClassVar[type[TaskOptions]] = TaskOptions
+
+    @abstractmethod
+    def supports(self, schema: Schema, classes: int | None) -> str | None:
+        """None if a schema's target suits this task, or why not.
+
+        `classes` is the number of distinct target values, None where they are not countable.
+        """
+
+    @property
+    @abstractmethod
+    def target_want(self) -> Want:
+        """How the target is to be encoded by its column's type."""
+
+    @abstractmethod
+    def target(self, encoder: Encoder, arrays: Arrays) -> tuple[np.ndarray, Head]:
+        """The encoded target (parts by short name) as y, and the head that fits it.
+
+        y is [B] float32 in {0, 1} for binary, [B] int64 class numbers for softmax, [B] float32 for real.
+        Raises DataError where a target is missing or unknown.
+        """
+
+    @abstractmethod
+    def baseline(self, y: np.ndarray, head: Head) -> np.ndarray:
+        """The constant outputs [n] float32 of the best model that looks at no input."""
+
+    @abstractmethod
+    def calibrate(self, encoder: Encoder, outputs: np.ndarray, y: np.ndarray) -> Decoding:
+        """The decoding fitted on validation rows: outputs [B, n] before squashing, y as in `target`."""
+
+    @abstractmethod
+    def decode(self, outputs: np.ndarray, decoding: Decoding, options: TaskOptions) -> Table:
+        """Answers for outputs [B, n], one row each, documented columns in a fixed order."""
+
+    def columns(self, decoding: Decoding) -> dict[str, str]:
+        """The columns that `decode` gives: name to JSON type ("string", "number"), in order."""
+        raise NotImplementedError
+
+    def scores(self, outputs: np.ndarray, decoding: Decoding) -> np.ndarray:
+        """What metrics are computed on: probabilities [B, classes], or values [B]."""
+        raise NotImplementedError
