@@ -18,7 +18,7 @@ What a family wants is data: `Want(kind, config)`. This module knows no column t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -216,3 +216,33 @@ def concatenate(batches: Sequence[Arrays]) -> Arrays:
         else:
             out[name] = np.concatenate(pieces)
     return out
+
+
+MAX_ENTRIES = 1 << 20
+"""Padded entries (rows times longest row) of one call of a graph: 12 MB for a bag."""
+MAX_ROWS = 1024
+
+
+def chunks(arrays: Arrays) -> Iterator[np.ndarray]:
+    """Positions of the rows of each call of a graph: alike in length, so that padding stays small.
+
+    All positions come once; one call when all rows fit.
+    """
+    count = num_rows(arrays)
+    lengths = np.zeros(count, np.int64)
+    for name, array in arrays.items():
+        if name.endswith(".offsets"):
+            lengths = np.maximum(lengths, np.diff(array))
+    if count <= MAX_ROWS and count * int(lengths.max(initial=0)) <= MAX_ENTRIES:
+        if count:
+            yield np.arange(count)
+        return
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    while start < count:
+        stop = min(start + MAX_ROWS, count)
+        # Lengths ascend, so the last row of a chunk is its longest.
+        while stop > start + 1 and (stop - start) * int(lengths[order[stop - 1]]) > MAX_ENTRIES:
+            stop = start + max((stop - start) // 2, 1)
+        yield order[start:stop]
+        start = stop
