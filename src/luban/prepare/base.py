@@ -2,7 +2,9 @@
 
 A row step maps value to value, learns nothing, needs the core alone, travels in the bundle and runs
 at prediction too. A set step emits keys; equal keys bring candidates together; it verifies them on
-the values and decides what to do with each row. Neither knows files, engines or models.
+the values and decides what to do with each row. Neither knows files, engines or models. Decided
+here: candidates come in chunks of many groups, so that exact copies in 20 million rows are judged on
+arrays, not group by group.
 """
 
 from __future__ import annotations
@@ -66,11 +68,25 @@ Action = Literal["drop", "flag", "group"]
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What a set step decided for rows, by position in source order.
+class Candidates:
+    """Groups of rows that share a key, many groups at a time, so that steps can work on arrays.
 
-    `action` drop: the row goes to quarantine under `rule`, `reason` names the row it copies or
-    conflicts with. group: rows with one `group` number never straddle a split.
+    Group g is `rows[offsets[g]:offsets[g + 1]]`, ascending; every group has at least two rows. A row
+    with K keys can stand in up to K groups.
+    """
+
+    rows: np.ndarray
+    """[M] int64 positions in source order."""
+    offsets: np.ndarray
+    """[G + 1] int64, from 0 to M."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a set step decided for rows, by position in source order. One Decision may hold many groups.
+
+    `action` drop: the row goes to quarantine under `rule`; flag: it is kept and counted. group: row
+    and other are in one split; groups that share a row become one.
     """
 
     rows: np.ndarray
@@ -80,10 +96,13 @@ class Decision:
     others: np.ndarray
     """[M] int64: for drop and flag, the row that is kept or conflicted with; for group, the smallest
     position of the group."""
+    reason: str
+    """In words, for a person who asks why these rows were set aside."""
 
 
 Fetch = Callable[[np.ndarray, Sequence[str]], pa.Table]
-"""Rows by position [M] int64 (sorted, unique), the named columns, in that order."""
+"""Rows by position [M] int64 (sorted, unique), the named columns, in that order. Reads from disk, and
+each call may scan the columns from end to end: ask for many rows at once."""
 
 
 class SetStep(Component):
@@ -91,8 +110,11 @@ class SetStep(Component):
 
     `columns` picks what it reads; `keys` gives per row K keys of 64 bits; rows that share a key are
     candidates; `decide` verifies them on fetched values. Steps run in the order of the project
-    file; a row that an earlier step dropped is not seen by later ones.
+    file; a row that an earlier step dropped is not seen by later ones, except by a step with
+    `sees_copies`, to which rows dropped as copies are shown too: its decision then replaces theirs.
     """
+
+    sees_copies: ClassVar[bool] = False
 
     @abstractmethod
     def columns(self, schema: Schema) -> tuple[str, ...]:
@@ -100,8 +122,12 @@ class SetStep(Component):
 
     @abstractmethod
     def keys(self, batch: pa.RecordBatch) -> np.ndarray:
-        """Keys [B, K] uint64 of the rows of a batch that has just `columns`; 0 means "no key"."""
+        """Keys [B, K] uint64 of the rows of a batch that has just `columns`; 0 means "no key".
+
+        Must not depend on the batch's other rows. May run in another process.
+        """
 
     @abstractmethod
-    def decide(self, candidates: Iterator[np.ndarray], fetch: Fetch) -> Iterator[Decision]:
-        """Decisions for groups of candidate rows: each an [M] int64 array of ascending positions."""
+    def decide(self, candidates: Iterator[Candidates], fetch: Fetch, schema: Schema) -> Iterator[Decision]:
+        """Decisions on candidates. Groups come whole and sorted by key; all but very large ones are
+        handed over in chunks whose values fit into memory together (some 256 MB)."""
