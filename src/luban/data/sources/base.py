@@ -24,6 +24,8 @@ class Reject:
     """File and line, for a person: `reviews.csv, line 12`."""
     raw: str
     reason: str
+    position: int | None = None
+    """Its place in the source, from 0, counted over rows and rejects alike; None where it is not known."""
 
 
 @dataclass(frozen=True)
