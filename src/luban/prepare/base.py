@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,10 @@ class RowStep(Component):
     @abstractmethod
     def value(self, raw: Any) -> Any:
         """One raw value (str, number, bool, datetime or None) after this step."""
+
+    def suited(self, readable: Callable[[str], bool]) -> RowStep:
+        """This step as it should be for a column whose type can read the strings that `readable` accepts."""
+        return self
 
     def settled(self, values: pa.Array) -> pa.Array | None:
         """Bool per value, True where `value` certainly changes nothing; None if unknown.
@@ -100,9 +104,18 @@ class Decision:
     """In words, for a person who asks why these rows were set aside."""
 
 
-Fetch = Callable[[np.ndarray, Sequence[str]], pa.Table]
-"""Rows by position [M] int64 (sorted, unique), the named columns, in that order. Reads from disk, and
-each call may scan the columns from end to end: ask for many rows at once."""
+class Fetch(Protocol):
+    """Parsed values of rows by position, from disk."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that were read in all: positions are below it."""
+
+    def __call__(self, rows: np.ndarray, columns: Sequence[str], /) -> pa.Table:
+        """Rows by position [M] int64 (sorted, unique), the named columns, in that order.
+
+        Each call may scan the columns from end to end: ask for many rows at once.
+        """
 
 
 class SetStep(Component):
