@@ -1,0 +1,61 @@
+"""`luban`: the command line. Commands are in files of their own; heavy imports are inside functions.
+
+Every error that a user can act on ends in one message and exit status 1; a wrong call in 2; Ctrl-C in
+130, with nothing half-written.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from luban.cli import bundle, demo, init, models, predict, schema, serve, verbs
+from luban.errors import LubanError
+
+app = typer.Typer(
+    name="luban",
+    help="A model factory for small AI teams: one file takes raw data to a served model.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for module in (init, verbs, predict, serve, schema, demo):
+    module.register(app)
+app.add_typer(models.app, name="models")
+app.add_typer(bundle.app, name="bundle")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from luban import __version__
+
+        typer.echo(f"luban {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def luban(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and end.")] = False,
+) -> None:
+    """A model factory for small AI teams: one file takes raw data to a served model."""
+
+
+def main() -> None:
+    """Entry point of the `luban` program."""
+    try:
+        app()
+    except LubanError as error:
+        from luban.cli.face import complain
+
+        complain(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("\nStopped. What was finished is kept: the same command goes on from there.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away; there is nobody left to tell.
+        sys.stderr.close()
+        sys.exit(141)

@@ -1,0 +1,149 @@
+"""The line of verbs: prepare, train, evaluate, release.
+
+Each verb is one call that takes what the one before it gave. Nothing here branches on a task, a model
+family or an engine; what a verb does is in its package, how its result is kept is in `workshop`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from luban.bundle.bundle import Bundle
+from luban.catalog import SOURCES, canonical
+from luban.data.dataset import Dataset
+from luban.evaluate.run import evaluate_bundle
+from luban.prepare.run import prepare as prepare_dataset
+from luban.release.registry import Version
+from luban.release.run import Candidate, check, publish
+from luban.train.run import Facts, choose_task
+from luban.train.run import train as train_models
+from luban.workshop import Workshop
+
+PREPARE_CODE = ("luban.prepare", "luban.data", "luban.features", "luban.engine")
+TRAIN_CODE = ("luban.train", "luban.models", "luban.features", "luban.tasks", "luban.bundle")
+EVALUATE_CODE = ("luban.evaluate", "luban.tasks")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train` leaves: the bundle without reports, outputs on test rows, the leaderboard."""
+
+    folder: Path
+    key: str
+
+    @property
+    def bundle(self) -> Path:
+        """Folder of the bundle."""
+        return self.folder / "bundle"
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The training report."""
+        found: dict[str, Any] = json.loads((self.folder / "training.json").read_bytes())
+        return found
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to."""
+
+    dataset: Dataset
+    trained: Trained
+    evaluation: dict[str, Any]
+    version: Version
+
+
+def run(shop: Workshop, force: str | None = None) -> Outcome:
+    """The whole line. `force` is the reason for releasing in spite of a failed gate."""
+    dataset = prepare(shop)
+    trained = train(shop, dataset)
+    evaluation = evaluate(shop, dataset, trained)
+    version = release(shop, dataset, trained, evaluation, force)
+    return Outcome(dataset, trained, evaluation, version)
+
+
+def prepare(shop: Workshop) -> Dataset:
+    """Raw rows to an immutable dataset with a split."""
+    project = shop.project
+    source = SOURCES.make(project.data.source.kind, project.data.source.config.model_dump()).at(shop.folder)
+    config = [project.data.identity(), project.prepare.identity(), project.seed]
+    key = shop.key("prepare", PREPARE_CODE, ("pyarrow", "ftfy", "rensa"), config, {"source": source.fingerprint()})
+
+    def make(folder: Path, _: str) -> None:
+        prepare_dataset(
+            source,
+            project.data,
+            project.prepare,
+            folder,
+            seed=project.seed,
+            engine=shop.engine,
+            progress=shop.watch.step,
+        )
+
+    return Dataset(shop.kept("prepare", key, make))
+
+
+def train(shop: Workshop, dataset: Dataset) -> Trained:
+    """A dataset to candidates, and the best of them to a bundle."""
+    project = shop.project
+    facts = Facts(project.name, project.owner, project.purpose)
+    task = choose_task(project.task, dataset)
+    config = [project.train.identity(), project.seed, task.kind, task.config.identity(), vars(facts)]
+    libraries = ("numpy", "scipy", "scikit-learn", "lightgbm", "onnx", "onnxruntime")
+    key = shop.key("train", TRAIN_CODE, libraries, config, {"dataset": dataset.fingerprint})
+
+    def make(folder: Path, key: str) -> None:
+        ledger = shop.home.ledger
+        keep = lambda name, inner: shop.home.keep(f"{key}/{name}", inner, shop.lease)  # noqa: E731
+        decide = partial(ledger.decide, key)
+        train_models(dataset, task, project.train, facts, project.seed, folder, keep, decide, shop.watch)
+        (folder / "decisions.json").write_bytes(canonical({"train": ledger.decisions(key)}))
+
+    return Trained(shop.kept("train", key, make), key)
+
+
+def evaluate(shop: Workshop, dataset: Dataset, trained: Trained) -> dict[str, Any]:
+    """The chosen model on test rows, beside the baseline and the champion."""
+    project = shop.project
+    bundle = Bundle.load(trained.bundle, shop.project.train.threads)
+    champion = shop.registry.find(project.name, "champion")
+    opposing = None
+    if champion is not None and champion.identity != bundle.identity:
+        opposing = Bundle.load(shop.home.store.fetch(champion.tree), shop.project.train.threads)
+    inputs = {
+        "bundle": bundle.identity,
+        "dataset": dataset.fingerprint,
+        "champion": opposing.identity if opposing else "",
+    }
+    config = [project.evaluate.identity(), project.seed]
+    key = shop.key("evaluate", EVALUATE_CODE, ("numpy", "scikit-learn"), config, inputs)
+
+    def make(folder: Path, _: str) -> None:
+        found = evaluate_bundle(bundle, opposing, dataset, trained.folder, project.seed, project.evaluate)
+        (folder / "evaluation.json").write_bytes(canonical(found))
+
+    folder = shop.kept("evaluate", key, make)
+    found: dict[str, Any] = json.loads((folder / "evaluation.json").read_bytes())
+    return found
+
+
+def release(
+    shop: Workshop, dataset: Dataset, trained: Trained, evaluation: dict[str, Any], force: str | None = None
+) -> Version:
+    """Through the gates into the registry."""
+    candidate = Candidate(
+        project=shop.project.model_dump(mode="json"),
+        dataset=dataset,
+        folder=trained.folder,
+        key=trained.key,
+        training=trained.report,
+        evaluation=evaluation,
+        run_id=shop.run_id,
+    )
+    shop.watch.verb("release", False)
+    verdicts = check(candidate, shop.project.release, partial(shop.home.ledger.decide, trained.key), shop.watch.step)
+    return publish(candidate, verdicts, shop.home, shop.registry, shop.actor, shop.project.release, force)

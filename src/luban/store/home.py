@@ -1,0 +1,57 @@
+"""Where a project's state lives: its store, its ledger and its workspace.
+
+By default everything is in `.luban/` beside `luban.yaml`. Environment variables move it:
+`LUBAN_STORE` (folder or fsspec URL), `LUBAN_LEDGER` (SQLAlchemy URL), `LUBAN_WORKSPACE` (a name that
+keeps teams apart in one ledger). Does not know projects or verbs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from luban.store.blobs import Store
+from luban.store.ledger import Ledger
+
+STATE = ".luban"
+
+
+@dataclass(frozen=True)
+class Home:
+    """An opened store and ledger."""
+
+    store: Store
+    ledger: Ledger
+
+    @classmethod
+    def open(cls, folder: Path) -> Home:
+        """The state of the project in `folder`, created where it is not there yet. Raises StoreError."""
+        state = folder / STATE
+        store = Store(os.environ.get("LUBAN_STORE") or state)
+        ledger = os.environ.get("LUBAN_LEDGER") or f"sqlite:///{state / 'ledger.db'}"
+        return cls(store, Ledger(ledger, os.environ.get("LUBAN_WORKSPACE") or "default"))
+
+    def keep(self, key: str, make: Callable[[Path], None], fence: Any = None) -> Path:
+        """The folder kept under the result key, made once by `make(folder)` and never changed again.
+
+        `make` fills an empty scratch folder, which is then published whole; killed before that, nothing
+        is seen of it and the next call makes it again.
+        """
+        found = self.kept(key)
+        if found is not None:
+            return found
+        with self.store.scratch("result") as folder:
+            make(folder)
+            tree = self.store.publish(folder)
+        self.ledger.record(key, {"tree": tree}, fence)
+        return self.store.fetch(tree)
+
+    def kept(self, key: str) -> Path | None:
+        """The folder kept under the result key, or None."""
+        found = self.ledger.result(key)
+        if found is None or not self.store.has_tree(found["tree"]):
+            return None
+        return self.store.fetch(found["tree"])

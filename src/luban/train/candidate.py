@@ -1,0 +1,195 @@
+"""One candidate: planned, fitted, exported, and kept as a folder that stands for it from then on.
+
+Decided here: a finished candidate is always read back from its folder (as `GraphModel`), also in the
+run that made it, so that a run that was killed and resumed gives the same bytes as one that was not.
+Outputs on test rows are computed once, here, by the training model, and are not looked at before
+`evaluate`; they are what parity is measured against.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from luban.bundle.graph import GraphBuilder
+from luban.catalog import FAMILIES, Choice, canonical
+from luban.features.base import Encoder
+from luban.features.kinds import Arrays, Block
+from luban.models.base import Family, FitContext, Fitted, Member, Progress, Refusal
+from luban.models.graph_model import GraphModel
+from luban.models.plan import PlannedInput, plan
+from luban.train.encode import TrainData
+
+Decide = Callable[[str, Callable[[], Any]], Any]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A candidate before it is trained: its name on the leaderboard and its family with settings."""
+
+    name: str
+    choice: Choice
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A finished candidate, read back from its folder.
+
+    `valid` and `test` are outputs [B, n] of the training model; `parity` the largest difference to
+    the exported graph on test rows; `encoders` the (column, encoder) pairs that its graph reads.
+    """
+
+    spec: Spec
+    facts: dict[str, Any]
+    graph: bytes
+    valid: np.ndarray
+    test: np.ndarray
+    encoders: list[tuple[str, Encoder]] = field(default_factory=list)
+
+    @property
+    def loss(self) -> float:
+        """Loss on validation rows after calibration: lower is better."""
+        return float(self.facts["loss"])
+
+    def member(self) -> Member:
+        """What a vote sees of it."""
+        return Member(self.spec.name, self.spec.choice.kind, self.valid, GraphModel(self.graph))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What one family reads: raw pairs, and converters over some of them."""
+
+    pairs: list[tuple[str, Encoder]]
+    converters: list[tuple[str, Encoder, str]]
+
+
+def planned(data: TrainData, choice: Choice, members: Sequence[Candidate]) -> Inputs | Refusal:
+    """The encoders that a candidate reads, or why it cannot be made."""
+    family: Family = FAMILIES.resolve(choice.kind)(choice.config)
+    if data.head.kind not in family.heads:
+        return Refusal(f"{choice.kind} has no head `{data.head.kind}`")
+    if family.votes:
+        if len(members) < 2:
+            return Refusal("a vote needs at least two finished candidates")
+        unique = {e.block(c).name: (c, e) for m in members for c, e in m.encoders}
+        return Inputs(list(unique.values()), [])
+    found = plan(family, data.features, data.head)
+    if isinstance(found, Refusal):
+        return found
+    return _inputs(data, found.inputs)
+
+
+def _inputs(data: TrainData, planned_inputs: Sequence[PlannedInput]) -> Inputs:
+    pairs: list[tuple[str, Encoder]] = []
+    converters: list[tuple[str, Encoder, str]] = []
+    for item in planned_inputs:
+        encoder = data.encoder(item.column, item.want)
+        pairs.append((item.column, encoder))
+        if item.converter is not None:
+            converters.append((item.column, encoder, item.converter))
+    return Inputs(pairs, converters)
+
+
+def train_candidate(
+    folder: Path,
+    spec: Spec,
+    data: TrainData,
+    inputs: Inputs,
+    members: Sequence[Candidate],
+    num_threads: int,
+    decide: Decide,
+    progress: Progress,
+) -> None:
+    """Train `spec` and write its folder. `folder` exists and is empty."""
+    from safetensors.numpy import save_file
+
+    began = time.monotonic()
+    family: Family = FAMILIES.resolve(spec.choice.kind)(spec.choice.config)
+    bench = _Bench(data, inputs)
+    context = FitContext(
+        head=data.head,
+        blocks=bench.blocks,
+        valid=bench.arrays("valid"),
+        y_valid=data.y("valid"),
+        seed=data.seed,
+        num_threads=num_threads,
+        loss=lambda outputs, y: calibrated_loss(data, outputs, y),
+        decide=lambda key, make: decide(f"{spec.name}:{key}", make),
+        progress=progress,
+        members=tuple(member.member() for member in members),
+    )
+    fitted = family.fit(bench.train, data.y("train"), context)
+    valid, test = (np.asarray(fitted.predict(bench.arrays(split)), np.float64) for split in ("valid", "test"))
+    graph = bench.export(fitted)
+    found = GraphModel(graph).predict(data.arrays(inputs.pairs, "test"))
+    facts = {
+        "name": spec.name,
+        "family": spec.choice.kind,
+        "config": spec.choice.config.identity(),
+        "loss": calibrated_loss(data, valid, data.y("valid")),
+        "parity": float(np.abs(found - test).max(initial=0.0)),
+        "blocks": [block.name for block in bench.blocks],
+        "notes": getattr(fitted, "notes", ""),
+    }
+    checkpoint = {name: np.ascontiguousarray(a) for name, a in sorted(fitted.checkpoint().items())}
+    save_file(checkpoint, folder / "checkpoint.safetensors")
+    save_file({"valid": valid, "test": test}, folder / "outputs.safetensors")
+    (folder / "graph.onnx").write_bytes(graph)
+    (folder / "seconds.json").write_bytes(canonical(round(time.monotonic() - began, 3)))
+    (folder / "candidate.json").write_bytes(canonical(facts))
+
+
+def read_candidate(folder: Path, spec: Spec, inputs: Inputs) -> Candidate:
+    """The candidate that `train_candidate` wrote."""
+    from safetensors.numpy import load_file
+
+    outputs = load_file(folder / "outputs.safetensors")
+    facts = json.loads((folder / "candidate.json").read_bytes())
+    facts["seconds"] = json.loads((folder / "seconds.json").read_bytes())
+    graph = (folder / "graph.onnx").read_bytes()
+    return Candidate(spec, facts, graph, outputs["valid"], outputs["test"], inputs.pairs)
+
+
+def calibrated_loss(data: TrainData, outputs: np.ndarray, y: np.ndarray) -> float:
+    """Loss of a head after the task's own calibration: log loss per row, or mean squared error."""
+    decoding = data.task.calibrate(data.target_encoder, outputs, y)
+    return data.task.loss(outputs, y, decoding)
+
+
+class _Bench:
+    """Arrays of one candidate, converters applied."""
+
+    def __init__(self, data: TrainData, inputs: Inputs) -> None:
+        self._data, self._inputs = data, inputs
+        self._converted = [data.converted(*item) for item in inputs.converters]
+        sources = {converted.source.name for converted in self._converted}
+        direct = [encoder.block(column) for column, encoder in inputs.pairs]
+        self.blocks: tuple[Block, ...] = (
+            *(block for block in direct if block.name not in sources),
+            *(converted.fitted.block for converted in self._converted),
+        )
+        self.train = self.arrays("train")
+        for converted in self._converted:
+            self.train |= converted.train
+
+    def arrays(self, split: Any) -> Arrays:
+        """Raw and converted arrays of a split (for training rows: not cross-fitted)."""
+        arrays = dict(self._data.arrays(self._inputs.pairs, split))
+        for converted in self._converted:
+            arrays |= converted.fitted.convert(arrays)
+        return arrays
+
+    def export(self, fitted: Fitted) -> bytes:
+        """The ONNX graph of converters and model, as bytes that the same model always gives."""
+        graph = GraphBuilder()
+        for converted in self._converted:
+            graph.give(converted.fitted.block, "value", converted.fitted.export(graph))
+        model = graph.build(fitted.export(graph), self._data.head.width)
+        return bytes(model.SerializeToString(deterministic=True))

@@ -1,0 +1,123 @@
+"""Training data as arrays: encoders fitted on training rows, each made and used once.
+
+Decided here: an encoder is known by its column and what was wanted of it, so that candidates that
+want the same share it; values are read once. Names no column type and no family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from luban.catalog import CONVERTERS, FEATURES
+from luban.data.dataset import Dataset, Split
+from luban.errors import DataError
+from luban.features.base import Encoder, Feature
+from luban.features.kinds import Arrays, Block, Want, concatenate
+from luban.models.base import Converter, FittedConverter
+from luban.tasks.base import Head, Task
+
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+BATCH_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A fitted converter, the block it gives, and that block's arrays for training rows (cross-fitted)."""
+
+    source: Block
+    fitted: FittedConverter
+    train: Arrays
+
+
+class TrainData:
+    """A dataset as a task and families see it. One per training run; not shared between threads."""
+
+    def __init__(self, dataset: Dataset, task: Task, seed: int) -> None:
+        self.dataset = dataset
+        self.task = task
+        self.seed = seed
+        target = dataset.schema.target
+        if target is None:
+            raise DataError("There is no target column.", "Name one in `data.target`.")
+        self.target = target
+        self._values: dict[tuple[str, str], list[Any]] = {}
+        self._encoders: dict[str, Encoder] = {}
+        self._arrays: dict[tuple[str, str], Arrays] = {}
+        self._converted: dict[str, Converted] = {}
+
+    @cached_property
+    def features(self) -> list[tuple[str, Feature]]:
+        """Input columns with their types, in schema order."""
+        return [(c.name, FEATURES.make(c.type, c.settings)) for c in self.dataset.schema.inputs]
+
+    @cached_property
+    def subjects(self) -> list[Any] | None:
+        """Who each training row is about, where there is a subject column."""
+        found = self.dataset.schema.of_role("subject")
+        return self.values(found[0].name, "train") if found else None
+
+    @cached_property
+    def target_encoder(self) -> Encoder:
+        """The target column's encoder, fitted on training rows."""
+        feature: Feature = FEATURES.make(self.target.type, self.target.settings)
+        return feature.fit(self.values(self.target.name, "train"), self.task.target_want, self.seed)
+
+    @cached_property
+    def head(self) -> Head:
+        """The head that fits the target."""
+        return self._y("train")[1]
+
+    def y(self, split: Split) -> np.ndarray:
+        """The target of a split as the task gives it, [B]."""
+        return self._y(split)[0]
+
+    def _y(self, split: Split) -> tuple[np.ndarray, Head]:
+        encoded = self.target_encoder.encode(self.values(self.target.name, split))
+        return self.task.target(self.target_encoder, encoded.parts)
+
+    def values(self, column: str, split: Split) -> list[Any]:
+        """One column of a split as Python values; kept, because several encoders read it."""
+        key = (column, split)
+        if key not in self._values:
+            self._values[key] = self.dataset.values(column, split)
+        return self._values[key]
+
+    def encoder(self, column: str, want: Want) -> Encoder:
+        """The encoder of a column for a want, fitted once on training rows."""
+        key = f"{column}\0{want.kind}\0{want.config.model_dump_json()}"
+        if key not in self._encoders:
+            feature = dict(self.features)[column]
+            self._encoders[key] = feature.fit(self.values(column, "train"), want, self.seed, self.subjects)
+        return self._encoders[key]
+
+    def arrays(self, pairs: Sequence[tuple[str, Encoder]], split: Split) -> Arrays:
+        """Arrays of a split by full name, ragged, for (column, encoder) pairs."""
+        out: Arrays = {}
+        for column, encoder in pairs:
+            block = encoder.block(column)
+            key = (block.name, split)
+            if key not in self._arrays:
+                self._arrays[key] = self._encode(column, encoder, block, split)
+            out |= self._arrays[key]
+        return out
+
+    def _encode(self, column: str, encoder: Encoder, block: Block, split: Split) -> Arrays:
+        values = self.values(column, split)
+        starts = range(0, max(len(values), 1), BATCH_ROWS)
+        return concatenate([encoder.encode(values[start : start + BATCH_ROWS]).named(block) for start in starts])
+
+    def converted(self, column: str, encoder: Encoder, kind: str) -> Converted:
+        """The converter `kind` over an encoder's block, fitted once."""
+        source = encoder.block(column)
+        key = f"{source.name}\0{kind}"
+        if key not in self._converted:
+            converter: Converter = CONVERTERS.make(kind)
+            arrays = self.arrays([(column, encoder)], "train")
+            fitted, train = converter.fit(arrays, source, self.y("train"), self.head, self.seed)
+            self._converted[key] = Converted(source, fitted, train)
+        return self._converted[key]
