@@ -55,10 +55,14 @@ def _as_bytes(column: pa.Array) -> pa.Array:
         column = column.cast(pa.float64()).view(pa.int64())
     elif pa.types.is_timestamp(kind) or pa.types.is_time64(kind) or pa.types.is_duration(kind):
         column = column.view(pa.int64())
-    elif pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    elif pa.types.is_nested(kind) or _is_bytes(kind):
         texts = [None if value is None else _as_text(value) for value in column.to_pylist()]
         return pa.array(texts, pa.large_string()).cast(pa.large_binary())
     return column.cast(pa.large_string()).cast(pa.large_binary())
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
 
 
 def _as_text(value: Any) -> str:
