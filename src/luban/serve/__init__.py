@@ -1,1 +1,1 @@
-"""Answers over HTTP from a released bundle. Does not know how a model was made."""
+"""Answers from a released bundle: over HTTP, and for whole files. Does not know how a model was made."""

@@ -1,0 +1,202 @@
+"""Answers for a whole file: one row in, one row out, in order, streaming.
+
+The output has all columns of the input, then the answer columns, then `error`. An answer column (or
+`error`) whose name the input already has gets the suffix `_predicted`. What the source could not read
+as a row comes out as a row at its place with nothing but an `error`; where the source does not know its
+place, it comes at the end of the batch it was found in. An input column that the file does not have is a
+missing value, and is named in the counts; a file without any input column is refused.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import pyarrow as pa
+
+from luban.catalog import nearest
+from luban.data.sinks.base import Sink
+from luban.data.sources.base import RawBatch, Reject, Source
+from luban.errors import DataError
+from luban.tasks.base import TaskOptions
+
+if TYPE_CHECKING:
+    from luban.bundle.bundle import Bundle
+
+ERROR = "error"
+SUFFIX = "_predicted"
+_ARROW = {"string": pa.string(), "number": pa.float64()}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was answered, and what should be said about the file's columns.
+
+    `renamed` maps answer columns to the names they got; `missing` are input columns that the file
+    does not have; `unread` are its columns that the bundle's schema does not know.
+    """
+
+    num_rows: int = 0
+    num_errors: int = 0
+    renamed: dict[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+
+
+def predict_file(
+    bundle: Bundle,
+    source: Source,
+    sink: Sink,
+    path: str,
+    options: TaskOptions | None = None,
+    batch_rows: int = 1024,
+    progress: Callable[[Counts], None] = lambda counts: None,
+) -> Counts:
+    """Answer every row of `source` into `path`; memory holds a few batches.
+
+    `progress` is called after each batch. Raises DataError where the file cannot be read or has no input
+    column; then nothing is left at `path`.
+    """
+    batches = source.read(batch_rows)
+    first = next(batches, None)
+    if first is None:
+        raise DataError("The file has no row.", "Give a file with a header and at least one row.")
+    answering = _Answering(bundle, options, first.rows.schema)
+    counts = answering.counts
+    merged = _Merged()
+    with sink:
+        sink.open(path, answering.schema)
+        for batch in _chain(first, batches):
+            for piece in merged.add(batch):
+                counts = _write(answering, sink, piece, counts)
+            progress(counts)
+        for piece in merged.rest():
+            counts = _write(answering, sink, piece, counts)
+            progress(counts)
+    return counts
+
+
+def _chain(first: RawBatch, rest: Iterator[RawBatch]) -> Iterator[RawBatch]:
+    yield first
+    yield from rest
+
+
+Piece: TypeAlias = "pa.RecordBatch | list[Reject]"
+
+
+def _write(answering: _Answering, sink: Sink, piece: Piece, counts: Counts) -> Counts:
+    if isinstance(piece, list):
+        sink.write(answering.rejected(piece))
+        return replace(counts, num_rows=counts.num_rows + len(piece), num_errors=counts.num_errors + len(piece))
+    if not piece.num_rows:
+        return counts
+    answered, num_errors = answering.answered(piece)
+    sink.write(answered)
+    return replace(counts, num_rows=counts.num_rows + piece.num_rows, num_errors=counts.num_errors + num_errors)
+
+
+class _Merged:
+    """Puts rejects between rows, each at its place in the source."""
+
+    def __init__(self) -> None:
+        self._emitted = 0
+        self._waiting: list[tuple[int, int, Reject]] = []
+        self._seen = 0
+
+    def add(self, batch: RawBatch) -> Iterator[Piece]:
+        """The batch's rows, cut where a reject stands; rejects of no known place come last."""
+        placeless: list[Reject] = []
+        for reject in batch.rejects:
+            self._seen += 1
+            if reject.position is None:
+                placeless.append(reject)
+            else:
+                heapq.heappush(self._waiting, (reject.position, self._seen, reject))
+        start = 0
+        while start < batch.rows.num_rows:
+            # A reject may be told before the rows that stand before it, so it waits for them.
+            yield from self._due()
+            gap = self._waiting[0][0] - self._emitted if self._waiting else batch.rows.num_rows
+            stop = min(start + gap, batch.rows.num_rows)
+            self._emitted += stop - start
+            yield batch.rows.slice(start, stop - start)
+            start = stop
+        yield from self._due()
+        if placeless:
+            self._emitted += len(placeless)
+            yield placeless
+
+    def rest(self) -> Iterator[Piece]:
+        """The rejects that stand after the last row."""
+        if self._waiting:
+            yield [reject for _, _, reject in sorted(self._waiting)]
+            self._waiting = []
+
+    def _due(self) -> Iterator[Piece]:
+        due: list[Reject] = []
+        while self._waiting and self._waiting[0][0] <= self._emitted + len(due):
+            due.append(heapq.heappop(self._waiting)[2])
+        if due:
+            self._emitted += len(due)
+            yield due
+
+
+class _Answering:
+    """Rows of one file's schema to rows of the output's."""
+
+    def __init__(self, bundle: Bundle, options: TaskOptions | None, rows: pa.Schema) -> None:
+        self._bundle = bundle
+        self._options = options
+        inputs = [column.name for column in bundle.schema.inputs]
+        self._inputs = [name for name in inputs if name in rows.names]
+        if not self._inputs:
+            raise _no_input(inputs, rows.names)
+        self._names = _free_names([*bundle.columns, ERROR], rows.names)
+        kinds = [*(_ARROW[kind] for kind in bundle.columns.values()), pa.string()]
+        added = [pa.field(name, kind) for name, kind in zip(self._names.values(), kinds, strict=True)]
+        self.schema: pa.Schema = pa.schema([*rows, *added])
+        self._num_carried = len(rows)
+        self.counts = Counts(
+            renamed={name: new for name, new in self._names.items() if name != new},
+            missing=tuple(name for name in inputs if name not in rows.names),
+            unread=tuple(name for name in rows.names if name not in bundle.schema),
+        )
+
+    def answered(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
+        """The rows with their answers, and how many have an error."""
+        table = self._bundle.predict(rows.select(self._inputs), self._options)
+        answers = [
+            pa.array(table.columns[name], self.schema.field(self._names[name]).type) for name in self._bundle.columns
+        ]
+        errors = pa.array(table.errors, pa.string())
+        arrays = [*rows.columns, *answers, errors]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema), len(errors) - errors.null_count
+
+    def rejected(self, rejects: list[Reject]) -> pa.RecordBatch:
+        """A row with nothing but an error for each reject."""
+        empty = [pa.nulls(len(rejects), one.type) for one in list(self.schema)[:-1]]
+        reasons = pa.array([f"{reject.where}: {reject.reason}" for reject in rejects], pa.string())
+        return pa.RecordBatch.from_arrays([*empty, reasons], schema=self.schema)
+
+
+def _free_names(names: list[str], taken: list[str]) -> dict[str, str]:
+    """Each name as it is, or with the suffix until nobody else has it."""
+    used, found = set(taken), {}
+    for name in names:
+        free = name
+        while free in used:
+            free += SUFFIX
+        used.add(free)
+        found[name] = free
+    return found
+
+
+def _no_input(inputs: list[str], names: list[str]) -> DataError:
+    pairs = [(name, nearest(name, names)) for name in inputs]
+    close = [f"`{found}` should perhaps be `{name}`" for name, found in pairs if found]
+    return DataError(
+        f"The file must have the input columns {', '.join(inputs)}, but has only {', '.join(names) or 'none'}.",
+        f"Rename its columns: {'; '.join(close)}." if close else "Give a file like the one that the model learnt from.",
+    )

@@ -1,0 +1,55 @@
+"""Settings of the server (`serve:` in luban.yaml), and who may reach it.
+
+Decided here: without an API key the server listens on the loopback interface only; `no_key` says
+aloud that everybody who reaches the port may ask. Limits are there so that no client can take all
+memory or all time. This module knows no socket and no bundle.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from luban.catalog import Config
+
+
+class ServeConfig(Config):
+    """How a released model is served."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Others than loopback need an API key, or `no_key`."""
+    port: int = Field(8000, ge=0, le=65_535)
+    """Port to listen on; 0 picks a free one."""
+    alias: str = Field("champion", min_length=1)
+    """The registry's alias that is followed: when it moves, the new version is served."""
+    poll_s: float = Field(1.0, gt=0, le=3600)
+    """Seconds between two looks at the alias."""
+    no_key: bool = False
+    """Answer everybody, on any address, although no API key is set."""
+    open_metrics: bool = False
+    """Give `/metrics` without the API key."""
+    access_log: bool = False
+    """Write one line a request to standard error."""
+    max_body_bytes: int = Field(8 * 1024 * 1024, ge=1)
+    """Largest request body."""
+    max_rows: int = Field(10_000, ge=1)
+    """Most rows of one request."""
+    num_threads: int = Field(2, ge=1, le=64)
+    """Threads that answer larger requests; small ones are answered at once on the event loop."""
+    max_waiting: int = Field(64, ge=1)
+    """Larger requests that may be at work or wait for a thread; more are sent away with 503."""
+    max_connections: int = Field(1000, ge=1)
+    """Open connections; more are sent away with 503."""
+    head_timeout_s: float = Field(10.0, gt=0)
+    """Time a client has to send a request's head, from its connection or the head's first byte on."""
+    body_timeout_s: float = Field(30.0, gt=0)
+    """Time a client has to send a request's body."""
+    stop_timeout_s: int = Field(10, ge=1)
+    """Time that requests have to finish when the server is told to stop."""
+    rate_limit_per_s: float | None = None
+    """Reserved: requests a client may send in a second. Not built yet; refused if set."""
+
+    @field_validator("rate_limit_per_s")
+    @classmethod
+    def _is_reserved(cls, value: float | None) -> None:
+        if value is not None:
+            raise ValueError("is reserved: rate limits are not built yet. Take it out, and limit in a proxy in front")

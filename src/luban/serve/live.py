@@ -1,0 +1,242 @@
+"""The bundle that is served now, and how it is exchanged while requests run.
+
+A background thread looks where the bundle comes from (an alias of the registry, or a folder). When
+something else is wanted there, it is loaded, audited and self-tested beside the old one, then exchanged
+by one assignment: a request keeps the bundle that it began with. A bundle that cannot be loaded is
+refused with its reason, and not tried again until another is wanted; the old one stays. A store or
+ledger that cannot be reached for a while is asked again at the next look.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from luban.errors import BundleError, LubanError
+
+if TYPE_CHECKING:
+    from luban.bundle.bundle import Bundle
+
+LOG = logging.getLogger("luban.serve")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What should be served: `key` changes whenever it does; version and identity where they are known."""
+
+    key: str
+    name: str | None = None
+    version: int | None = None
+    identity: str | None = None
+
+
+class Origin(Protocol):
+    """Where the served bundle comes from. `look` and `fetch` raise LubanError or OSError."""
+
+    moves: bool
+    """Whether another bundle may be wanted later."""
+
+    def look(self) -> Wanted:
+        """What should be served now. Cheap: asked every `poll_s`."""
+
+    def fetch(self, wanted: Wanted) -> Path:
+        """The folder of that bundle on this machine."""
+
+
+class FolderOrigin:
+    """A bundle in a folder: loaded once, never exchanged."""
+
+    moves = False
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def look(self) -> Wanted:
+        """The folder."""
+        return Wanted(str(self.folder))
+
+    def fetch(self, wanted: Wanted) -> Path:
+        """The folder."""
+        return self.folder
+
+
+class Release(Protocol):
+    """A version of the registry, as far as serving needs it."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def number(self) -> int: ...  # noqa: D102
+    @property
+    def tree(self) -> str: ...  # noqa: D102
+    @property
+    def identity(self) -> str: ...  # noqa: D102
+
+
+class AliasOrigin:
+    """An alias of the registry, followed wherever it moves.
+
+    `resolve(name, alias)` is `Registry.resolve`, `fetch(tree)` is `Store.fetch`.
+    """
+
+    moves = True
+
+    def __init__(
+        self, name: str, alias: str, resolve: Callable[[str, str], Release], fetch: Callable[[str], Path]
+    ) -> None:
+        self.name = name
+        self.alias = alias
+        self._resolve = resolve
+        self._fetch = fetch
+
+    def look(self) -> Wanted:
+        """The version that the alias names now."""
+        release = self._resolve(self.name, self.alias)
+        return Wanted(f"{release.number}:{release.tree}", release.name, release.number, release.identity)
+
+    def fetch(self, wanted: Wanted) -> Path:
+        """The version's folder, from the store."""
+        return self._fetch(wanted.key.partition(":")[2])
+
+
+@dataclass(frozen=True)
+class Served:
+    """A loaded bundle with what is said of it in answers. Immutable; threads share it."""
+
+    wanted: Wanted
+    bundle: Bundle
+    since: datetime
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.wanted.name or self.bundle.manifest.name
+
+    @property
+    def version(self) -> int | None:
+        """Number of the version; None for a bundle that is served from a folder."""
+        return self.wanted.version
+
+    @cached_property
+    def columns(self) -> frozenset[str]:
+        """Names of all columns of the schema."""
+        return frozenset(column.name for column in self.bundle.schema.columns)
+
+    @cached_property
+    def counted(self) -> str | None:
+        """The answer column whose values metrics count: the first, if it holds strings."""
+        name, kind = next(iter(self.bundle.columns.items()))
+        return name if kind == "string" else None
+
+
+class LiveBundle:
+    """Holds what is served. `now` and `reason` may be read by any thread at any time."""
+
+    def __init__(self, origin: Origin, poll_s: float, load: Callable[[Path], Bundle] | None = None) -> None:
+        self.now: Served | None = None
+        self.reason = "Nothing was looked for yet."
+        """Why nothing, or not the newest, is served; "" if all is well."""
+        self.num_loaded = 0
+        self.num_refused = 0
+        self._origin = origin
+        self._poll_s = poll_s
+        self._load = load if load is not None else _load
+        self._refused: str | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Look once, then go on looking in a thread of its own.
+
+        A folder that cannot be served raises its error; an alias may come to name a good bundle later.
+        """
+        self.check()
+        if not self._origin.moves:
+            if self.now is None:
+                raise BundleError(self.reason)
+            return
+        self._thread = threading.Thread(target=self._poll, name="luban-live", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _poll(self) -> None:
+        while not self._stop.wait(self._poll_s):
+            try:
+                self.check()
+            except Exception as error:  # The thread must outlive whatever a database driver raises.
+                self._say(f"Looking for a new version failed: {type(error).__name__}: {error}", error)
+
+    def check(self) -> None:
+        """Look once, and exchange the bundle if another is wanted."""
+        try:
+            wanted = self._origin.look()
+        except (LubanError, OSError) as error:
+            self._say(str(error))
+            return
+        if self.now is not None and self.now.wanted.key == wanted.key:
+            self.reason, self._refused = "", None
+            return
+        if wanted.key != self._refused:
+            self._exchange(wanted)
+
+    def _exchange(self, wanted: Wanted) -> None:
+        try:
+            served = self._try(wanted)
+        except BundleError as error:
+            self._refuse(wanted, str(error))
+        except (LubanError, OSError) as error:
+            self._say(str(error))
+        except Exception as error:  # Whatever a damaged model makes a library raise: the old one stays.
+            self._refuse(wanted, f"{type(error).__name__}: {error}", error)
+        else:
+            self.now, self.reason, self._refused = served, "", None
+            self.num_loaded += 1
+            LOG.info("model loaded", extra={"fields": {**_fields(wanted), "identity": served.bundle.identity}})
+
+    def _try(self, wanted: Wanted) -> Served:
+        bundle = self._load(self._origin.fetch(wanted))
+        if wanted.identity is not None and bundle.identity != wanted.identity:
+            raise BundleError(
+                f"The registry names identity {wanted.identity[:12]}, but the bundle is {bundle.identity[:12]}.",
+                "Release the model again.",
+            )
+        # Loading tests the graph; this tests the whole path, and warms it up before a client waits for it.
+        rows = bundle.example_rows()
+        errors = bundle.predict(rows).errors if rows else []
+        if errors and None not in errors:
+            raise BundleError(f"The bundle answers none of its example rows: {errors[0]}.", "Release the model again.")
+        return Served(wanted, bundle, datetime.now(UTC))
+
+    def _refuse(self, wanted: Wanted, reason: str, error: Exception | None = None) -> None:
+        self._refused = wanted.key
+        self.num_refused += 1
+        kept = f" Version {self.now.version} stays." if self.now is not None else ""
+        what = f"Version {wanted.version} of `{wanted.name}`" if wanted.version is not None else "The bundle"
+        self._say(f"{what} is refused: {reason}{kept}", error)
+
+    def _say(self, reason: str, error: Exception | None = None) -> None:
+        """Keep and log why things are not well, once until it changes."""
+        if reason != self.reason:
+            self.reason = reason
+            LOG.warning("model not loaded", extra={"fields": {"reason": reason}}, exc_info=error)
+
+
+def _fields(wanted: Wanted) -> dict[str, str | int | None]:
+    return {"model": wanted.name, "version": wanted.version}
+
+
+def _load(folder: Path) -> Bundle:
+    from luban.bundle.bundle import Bundle
+
+    return Bundle.load(folder)

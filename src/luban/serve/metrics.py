@@ -1,0 +1,78 @@
+"""Figures for Prometheus: requests, rows, answers by value, and which model answers.
+
+Each application has its own registry, so that several may run in one process. Answers are counted
+by the values of the first answer column if it holds strings (classes); at most MAX_VALUES of them,
+the rest as `(other)`, so that no model can fill a monitoring server's memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+if TYPE_CHECKING:
+    from luban.serve.asking import Answered
+    from luban.serve.live import LiveBundle
+
+MAX_VALUES = 100
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """All figures of one application."""
+
+    def __init__(self, live: LiveBundle) -> None:
+        self._live = live
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self._requests = Counter(
+            "luban_requests", "Requests by route and status.", ["route", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "luban_request_seconds", "Time from head to answer.", ["route"], buckets=_BUCKETS, registry=registry
+        )
+        self._rows = Counter("luban_rows", "Rows that were asked.", registry=registry)
+        self._row_errors = Counter("luban_row_errors", "Rows that got an error for an answer.", registry=registry)
+        self._answers = Counter("luban_answers", "Answers by value.", ["value"], registry=registry)
+        self._values: set[str] = set()
+        self._info = Gauge(
+            "luban_model_info", "The model that answers.", ["model", "version", "identity"], registry=registry
+        )
+        self._version = Gauge("luban_model_version", "Number of the version that answers.", registry=registry)
+        self._ready = Gauge("luban_ready", "1 if a model is loaded.", registry=registry)
+        self._stale = Gauge("luban_model_stale", "1 if the newest version could not be loaded.", registry=registry)
+        self._loaded = Gauge("luban_model_loads", "Bundles loaded since the start.", registry=registry)
+        self._refused = Gauge("luban_model_refusals", "Bundles refused since the start.", registry=registry)
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """Count one request."""
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def answered(self, answered: Answered) -> None:
+        """Count the rows of one request. Called by one thread at a time."""
+        self._rows.inc(answered.num_rows)
+        if answered.num_errors:
+            self._row_errors.inc(answered.num_errors)
+        for value, count in answered.values.items():
+            if value not in self._values and len(self._values) >= MAX_VALUES:
+                value = "(other)"
+            self._values.add(value)
+            self._answers.labels(value).inc(count)
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """The figures now, and their media type, as a scraper's Accept header asks."""
+        now = self._live.now
+        self._info.clear()
+        if now is not None:
+            self._info.labels(now.name, str(now.version or ""), now.bundle.identity).set(1)
+        self._version.set((now.version or 0) if now is not None else 0)
+        self._ready.set(now is not None)
+        self._stale.set(bool(self._live.reason))
+        self._loaded.set(self._live.num_loaded)
+        self._refused.set(self._live.num_refused)
+        encode, media_type = choose_encoder(accept)
+        return encode(self.registry), media_type

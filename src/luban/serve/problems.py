@@ -1,0 +1,69 @@
+"""What can be wrong with a request, as RFC 9457 problem details.
+
+`type` is stable for ever (`urn:luban:problem:<kind>`), `title` is its sentence, `detail` says what was
+found in this request, `todo` what to do. Nothing of the server's inside is ever told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+
+from luban.serve.wire import Response
+
+KINDS: dict[str, tuple[int, str]] = {
+    "not-json": (400, "The body is not JSON."),
+    "bad-request": (400, "The request cannot be read."),
+    "no-key": (401, "An API key is needed."),
+    "no-such-path": (404, "There is nothing at this path."),
+    "wrong-method": (405, "This path does not answer this method."),
+    "too-slow": (408, "The body came too slowly."),
+    "too-large": (413, "The body is too large."),
+    "too-many-rows": (413, "There are too many rows in one request."),
+    "not-json-type": (415, "The body must be sent as JSON."),
+    "wrong-shape": (422, "The body is JSON, but not what this model is asked with."),
+    "internal": (500, "The server failed to answer."),
+    "no-model": (503, "No model is loaded yet."),
+    "busy": (503, "Too many large requests are waiting."),
+}
+MEDIA_TYPE = "application/problem+json"
+Extra = Mapping[str, str | int | list[dict[str, str]]]
+
+
+class Problem(Exception):
+    """Why a request gets no answer. `kind` is one of KINDS; `extra` adds members to the body."""
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str,
+        todo: str,
+        extra: Extra | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.todo = todo
+        self.extra = dict(extra or {})
+        self.headers = dict(headers or {})
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return KINDS[self.kind][0]
+
+    def response(self, request_id: str) -> Response:
+        """The problem as it goes to the client."""
+        status, title = KINDS[self.kind]
+        body = {
+            "type": f"urn:luban:problem:{self.kind}",
+            "title": title,
+            "status": status,
+            "detail": self.detail,
+            "todo": self.todo,
+            **self.extra,
+            "request_id": request_id,
+        }
+        return Response(orjson.dumps(body), status, MEDIA_TYPE, self.headers)

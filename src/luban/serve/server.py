@@ -1,0 +1,196 @@
+"""Running the application: a socket, an event loop, signals, and clients that do not behave.
+
+Decided here: the socket is bound before anything is loaded from it, so that a taken port is an error of
+one line; SIGTERM and SIGINT end the server in good order, requests that run are finished, and
+`serve` returns; a second SIGINT ends it at once. A client that does not send a request's head in time,
+or one without end, is cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from luban.errors import ServeError
+from luban.serve import log
+from luban.serve.app import App
+from luban.serve.config import ServeConfig
+from luban.serve.keys import VARIABLE, Keys
+from luban.serve.live import LiveBundle, Origin
+
+LOG = logging.getLogger("luban.serve")
+MAX_HEAD_BYTES = 64 * 1024
+
+
+def serve(
+    origin: Origin, config: ServeConfig, ready: Callable[[str], None], environment: Mapping[str, str] | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT, then return.
+
+    `ready` is called with the address (`http://127.0.0.1:8000`) once requests are answered. Raises
+    ServeError where it cannot listen or must not, BundleError where a folder's bundle cannot be served.
+    """
+    with _running(origin, config, os.environ if environment is None else environment) as (server, listening):
+        server.on_ready = ready
+        log.set_up()
+        server.run(sockets=[listening])
+        LOG.info("stopped")
+
+
+@contextlib.contextmanager
+def serving(origin: Origin, config: ServeConfig, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The same in a thread of this process, for the length of a `with` block; gives the address."""
+    with _running(origin, config, os.environ if environment is None else environment) as (server, listening):
+        is_ready = threading.Event()
+        server.on_ready = lambda address: is_ready.set()
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="luban-serve")
+        thread.start()
+        try:
+            while not is_ready.wait(0.05):
+                if not thread.is_alive():
+                    raise ServeError("The server ended before it was ready.", "Look at its log.")
+            yield address_of(listening)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextlib.contextmanager
+def _running(
+    origin: Origin, config: ServeConfig, environment: Mapping[str, str]
+) -> Iterator[tuple[_Server, socket.socket]]:
+    keys = Keys.from_environment(environment)
+    with contextlib.closing(listen(config, keys)) as listening:
+        live = LiveBundle(origin, config.poll_s)
+        live.start()
+        app = App(live, config, keys)
+        try:
+            yield _Server(_settings(app, config)), listening
+        finally:
+            app.close()
+            live.stop()
+
+
+def listen(config: ServeConfig, keys: Keys) -> socket.socket:
+    """A bound socket at the configured address. Raises ServeError where it cannot or must not be."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise ServeError(f"`host` must be an address of this machine, but got {config.host}: {error}.") from None
+    if not keys and not config.no_key and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
+        raise ServeError(
+            f"Without an API key the server listens on loopback only, but `host` is {config.host}.",
+            f"Set {VARIABLE}, or say --no-key to answer everybody who reaches the port.",
+        )
+    try:
+        return socket.create_server(address[:2], family=family, backlog=1024)
+    except OSError as error:
+        raise ServeError(
+            f"Cannot listen on {config.host} port {config.port}: {error.strerror or error}.",
+            "Choose another with --port; 0 picks a free one.",
+        ) from None
+
+
+def address_of(listening: socket.socket) -> str:
+    """The URL of a bound socket."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _settings(app: App, config: ServeConfig) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=_bounded(config.head_timeout_s),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=config.max_connections,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=config.stop_timeout_s,
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which says when it is ready and returns after a signal."""
+
+    on_ready: Callable[[str], None] = staticmethod(lambda address: None)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then tell the address."""
+        await super().startup(sockets=sockets)
+        if self.started and sockets:
+            address = address_of(sockets[0])
+            LOG.info("listening", extra={"fields": {"address": address}})
+            self.on_ready(address)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop in good order; unlike uvicorn's, the signal is not raised again afterwards."""
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
+
+
+def _bounded(head_timeout_s: float) -> type[asyncio.Protocol]:
+    """uvicorn's HTTP protocol, with a limit of time and bytes for a request's head."""
+
+    class Bounded(HttpToolsProtocol):
+        timer: asyncio.TimerHandle | None = None
+        head_bytes = 0
+        in_head = True
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self.start()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.cancel()
+            super().connection_lost(exc)
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self.start()
+
+        def on_headers_complete(self) -> None:
+            self.cancel()
+            super().on_headers_complete()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.in_head and self.timer is not None:
+                self.head_bytes += len(data)
+                if self.head_bytes > MAX_HEAD_BYTES:
+                    self.cut_off()
+
+        def start(self) -> None:
+            self.cancel()
+            self.in_head, self.head_bytes = True, 0
+            self.timer = self.loop.call_later(head_timeout_s, self.cut_off)
+
+        def cancel(self) -> None:
+            self.in_head = False
+            if self.timer is not None:
+                self.timer.cancel()
+                self.timer = None
+
+        def cut_off(self) -> None:
+            self.cancel()
+            if not self.transport.is_closing():
+                self.send_400_response("The request's head was too slow or too long.")
+
+    return Bounded
