@@ -3,8 +3,6 @@
 Training is scikit-learn's on one sparse matrix [B, sum of block sizes]; what comes out is one weight
 array [size, n] a block, so that the graph is, for each block, Gather and MatMul. Decided here:
 
-- sums run in double precision, in `predict` and in the graph: an answer then does not depend on how
-  far a batch is padded nor on what stands beside it (measured in float32: logits off by 2e-6);
 - a bag of unit length and a standardised number are unlike in scale, so the strength of the penalty
   is set apart for text (`c`) and for numbers and categories (`c_table`);
 - `weighting: nb` multiplies each entry by its naive-Bayes log-count ratio (Wang and Manning 2012,
@@ -27,6 +25,7 @@ from luban.catalog import need
 from luban.errors import DataError
 from luban.features.kinds import Arrays, BagConfig, Block, IndexConfig, VectorConfig, Want
 from luban.models.base import Family, FitContext, Fitted, Refusal
+from luban.models.products import design, double, product, single
 from luban.tasks.base import Head
 
 if TYPE_CHECKING:
@@ -59,56 +58,19 @@ class FittedLinear(Fitted):
 
     def export(self, graph: GraphBuilder) -> str:
         """Gather and MatMul a block, summed in double precision."""
-        terms = [_term(graph, b, w) for b, w in zip(self.learnt.blocks, self.learnt.weights, strict=True)]
-        total = _double(graph, graph.constant(self.learnt.bias))
+        terms = [product(graph, b, w) for b, w in zip(self.learnt.blocks, self.learnt.weights, strict=True)]
+        total = double(graph, graph.constant(self.learnt.bias))
         for term in terms:
             total = graph.node("Add", [total, term])
         if self.one_vs_rest:
             total = graph.node("Neg", [graph.node("Softplus", [graph.node("Neg", [total])])])
-        return graph.node("Cast", [total], to=_FLOAT)
+        return single(graph, total)
 
     def checkpoint(self) -> dict[str, np.ndarray]:
         """`bias` and one array of weights a block."""
         return {"bias": self.learnt.bias} | {
             f"{block.name}.weights": w for block, w in zip(self.learnt.blocks, self.learnt.weights, strict=True)
         }
-
-
-_FLOAT, _DOUBLE = 1, 11  # onnx.TensorProto.FLOAT and DOUBLE
-
-
-def _double(graph: GraphBuilder, tensor: str) -> str:
-    return graph.node("Cast", [tensor], to=_DOUBLE)
-
-
-def _term(graph: GraphBuilder, block: Block, weights: np.ndarray) -> str:
-    """One block's part of the sum: the tensor [B, n], double."""
-    table = graph.constant(weights)
-    if block.kind == "index":
-        return _double(graph, graph.node("Gather", [table, graph.take(block, "value")]))
-    if block.kind == "vector":
-        return graph.node("MatMul", [_double(graph, graph.take(block, "value")), _double(graph, table)])
-    axis = graph.constant(np.array([1]))
-    found_bln = _double(graph, graph.node("Gather", [table, graph.take(block, "ids")]))
-    row_b1l = graph.node("Unsqueeze", [_double(graph, graph.take(block, "weights")), axis])
-    return graph.node("Squeeze", [graph.node("MatMul", [row_b1l, found_bln]), axis])
-
-
-def design(arrays: Arrays, block: Block) -> Any:
-    """A block's bulk arrays as a matrix [B, size]: scipy CSR for bags and indices, dense for vectors."""
-    if block.kind == "vector":
-        return arrays[block.part("value")].astype(np.float64)
-    sparse = need("scipy.sparse", "train")
-    if block.kind == "index":
-        ids = arrays[block.part("value")]
-        parts = np.ones(len(ids)), ids, np.arange(len(ids) + 1)
-    else:
-        parts = (
-            arrays[block.part("weights")].astype(np.float64),
-            arrays[block.part("ids")],
-            arrays[block.part("offsets")],
-        )
-    return sparse.csr_matrix(parts, shape=(len(parts[2]) - 1, block.size))
 
 
 class Linear(Family):

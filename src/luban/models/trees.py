@@ -1,0 +1,157 @@
+"""Boosted trees (LightGBM) over numbers; text and categories reach them through converters.
+
+Decided here:
+
+- trees are grown on float32 inputs, unscaled, missing values as NaN: what the graph will see;
+- rounds are bounded and stopped early on validation rows, which decides the same way every time
+  (`deterministic`, `force_row_wise`, one seed), whatever the number of threads;
+- what is kept is the model text (checkpoint) and its nodes in columns (graph); no pickle.
+
+It knows no column type and no task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from luban.catalog import need
+from luban.errors import DataError
+from luban.features.kinds import Arrays, Block, VectorConfig, Want
+from luban.models.base import Family, FitContext, Fitted, Refusal
+from luban.models.tree_graph import TreeNodes, ensemble
+from luban.tasks.base import Head
+
+if TYPE_CHECKING:
+    from luban.bundle.graph import GraphBuilder
+
+_OBJECTIVES = {"binary": "binary", "softmax": "multiclass", "real": "regression"}
+
+
+class FittedTrees(Fitted):
+    """A booster and the blocks it reads. `notes` says where early stopping ended."""
+
+    def __init__(self, booster: Any, blocks: tuple[Block, ...], head: Head, rounds: int, num_threads: int) -> None:
+        super().__init__()
+        self._booster = booster
+        self._blocks = blocks
+        self._head = head
+        self._rounds = rounds
+        self._num_threads = num_threads
+        self.notes = f"{rounds} rounds of trees"
+
+    def predict(self, arrays: Arrays) -> np.ndarray:
+        """Outputs [B, n] float64."""
+        x_bd = matrix(arrays, self._blocks)
+        raw = self._booster.predict(x_bd, raw_score=True, num_iteration=self._rounds, num_threads=self._num_threads)
+        return np.asarray(raw, np.float64).reshape(len(x_bd), self._head.width)
+
+    def export(self, graph: GraphBuilder) -> str:
+        """One ensemble node over all blocks side by side."""
+        inputs = [graph.take(block, "value") for block in self._blocks]
+        return ensemble(graph, inputs, self._nodes(), self._head.width)
+
+    def checkpoint(self) -> dict[str, np.ndarray]:
+        """`model`: LightGBM's own text of the model, as bytes."""
+        text = self._booster.model_to_string(num_iteration=self._rounds)
+        return {"model": np.frombuffer(text.encode("utf-8"), np.uint8)}
+
+    def _nodes(self) -> dict[str, np.ndarray]:
+        return TreeNodes.of(self._booster.dump_model(num_iteration=self._rounds), self._head.width).arrays()
+
+
+def matrix(arrays: Arrays, blocks: Sequence[Block]) -> np.ndarray:
+    """The blocks' vectors side by side: [B, sum of widths] float32."""
+    return np.concatenate([arrays[block.part("value")] for block in blocks], axis=1, dtype=np.float32)
+
+
+class Trees(Family):
+    """Gradient boosting by LightGBM."""
+
+    extra: ClassVar[str] = "train"
+    heads: ClassVar[tuple[str, ...]] = ("binary", "softmax", "real")
+
+    class Config(Family.Config):
+        """How trees are grown."""
+
+        learning_rate: float = Field(0.05, gt=0, le=1)
+        """Share of each tree that is added."""
+        max_rounds: int = Field(2000, ge=1)
+        """Rounds at most; validation rows stop earlier."""
+        patience_rounds: int = Field(100, ge=1)
+        """Rounds without a better validation loss before stopping."""
+        leaves: int = Field(15, ge=2, le=4096)
+        """Leaves of a tree."""
+        min_rows_per_leaf: int = Field(10, ge=1)
+        """Training rows in a leaf, at least."""
+        l2: float = Field(1.0, ge=0)
+        """L2 penalty on leaf values."""
+        column_share: float = Field(0.7, gt=0, le=1)
+        """Share of columns drawn for each tree."""
+        row_share: float = Field(0.8, gt=0, le=1)
+        """Share of rows drawn for each tree."""
+
+    def wants(self, head: Head) -> Sequence[Want] | Refusal:
+        """Numbers as they are."""
+        if head.width > 1 and head.kind != "softmax":
+            return Refusal(f"trees have one output, but the target has {head.width}")
+        return (Want("vector", VectorConfig(scale="none", missing="nan")),)
+
+    def fit(self, arrays: Arrays, y: np.ndarray, context: FitContext) -> Fitted:
+        """Grow trees until validation rows gain no more. Raises DataError where y has one class only."""
+        head = context.head
+        if head.kind != "real" and len(np.unique(y)) < 2:
+            raise DataError("Training rows must show at least two classes, but they all have the same.")
+        lightgbm = need("lightgbm", "train")
+        train = lightgbm.Dataset(matrix(arrays, context.blocks), y.reshape(-1), free_raw_data=True)
+        sets, callbacks = [], [_Report(context, self.config.max_rounds)]
+        if len(context.y_valid):
+            valid = matrix(context.valid, context.blocks)
+            sets = [lightgbm.Dataset(valid, context.y_valid.reshape(-1), reference=train)]
+            callbacks.append(lightgbm.early_stopping(self.config.patience_rounds, verbose=False))
+        booster = lightgbm.train(
+            self._parameters(context), train, self.config.max_rounds, valid_sets=sets, callbacks=callbacks
+        )
+        rounds = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
+        return FittedTrees(booster, context.blocks, head, rounds, context.num_threads)
+
+    def _parameters(self, context: FitContext) -> dict[str, Any]:
+        config, head = self.config, context.head
+        classes = {"num_class": head.width} if head.kind == "softmax" else {}
+        return classes | {
+            "objective": _OBJECTIVES[head.kind],
+            "learning_rate": config.learning_rate,
+            "num_leaves": config.leaves,
+            "min_data_in_leaf": config.min_rows_per_leaf,
+            "lambda_l2": config.l2,
+            "feature_fraction": config.column_share,
+            "bagging_fraction": config.row_share,
+            "bagging_freq": 1 if config.row_share < 1 else 0,
+            "num_threads": context.num_threads,
+            "seed": context.seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+        }
+
+    def variants(self, num_rows: int, head: Head) -> Sequence[dict[str, Any]]:
+        """Slow and careful first; then many small trees."""
+        return ({}, {"leaves": 4, "learning_rate": 0.1}, {"leaves": 63, "min_rows_per_leaf": 20})
+
+
+class _Report:
+    """LightGBM's callback that tells how far training is, every 50 rounds."""
+
+    before_iteration = False
+    order = 5
+
+    def __init__(self, context: FitContext, max_rounds: int) -> None:
+        self._progress = context.progress
+        self._max_rounds = max_rounds
+
+    def __call__(self, env: Any) -> None:
+        if env.iteration % 50 == 0:
+            self._progress("growing trees", env.iteration / self._max_rounds)

@@ -1,0 +1,130 @@
+"""A vote of finished models: a weighted mean of their outputs, merged into one graph.
+
+Weights come from greedy selection with replacement on validation rows (Caruana et al. 2004, "Ensemble
+Selection from Libraries of Models"): start with the best, add whichever lowers the loss of the mean
+most, stop when none does. Outputs of classes are first brought to one scale, each by its own
+temperature, since a mean of an over-confident and a careful model follows the first alone. A model
+that nobody helps stays alone with weight 1, and `notes` says so. It knows no family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from luban.features.kinds import Arrays, Want
+from luban.models.base import Family, FitContext, Fitted, Member
+from luban.tasks.base import Head
+
+if TYPE_CHECKING:
+    from luban.bundle.graph import GraphBuilder
+
+
+class FittedVote(Fitted):
+    """Members with their factors (weight over temperature). `notes` tells the weights."""
+
+    def __init__(self, members: Sequence[Member], weights: np.ndarray, factors: np.ndarray) -> None:
+        super().__init__()
+        self.members = tuple(members)
+        self.weights = weights
+        self.factors = factors.astype(np.float32)
+        shares = ", ".join(f"{m.name} {w:.2f}" for m, w in zip(self.members, weights, strict=True))
+        self.notes = f"{self.members[0].name} alone" if len(self.members) == 1 else shares
+
+    def predict(self, arrays: Arrays) -> np.ndarray:
+        """Outputs [B, n] float64."""
+        outputs = [
+            factor * np.asarray(member.model.predict(arrays), np.float64)
+            for member, factor in zip(self.members, self.factors, strict=True)
+        ]
+        return np.asarray(np.sum(outputs, axis=0))
+
+    def export(self, graph: GraphBuilder) -> str:
+        """All members in one graph; what they read is shared."""
+        total = ""
+        for member, factor in zip(self.members, self.factors, strict=True):
+            term = graph.node("Mul", [member.model.export(graph), graph.constant(factor)])
+            total = graph.node("Add", [total, term]) if total else term
+        return total
+
+    def checkpoint(self) -> dict[str, np.ndarray]:
+        """`weights` [members], which sum to 1, and `factors` [members]."""
+        return {"weights": self.weights, "factors": self.factors}
+
+
+class Vote(Family):
+    """The weighted mean of the models that validation rows choose."""
+
+    heads: ClassVar[tuple[str, ...]] = ("binary", "softmax", "real")
+    votes: ClassVar[bool] = True
+
+    class Config(Family.Config):
+        """How members are chosen."""
+
+        rounds: int = Field(20, ge=1)
+        """Picks at most; a model picked twice has twice the weight."""
+        max_members: int = Field(5, ge=1)
+        """Different models at most: each is asked for every row that is served."""
+
+    def wants(self, head: Head) -> Sequence[Want]:
+        """Nothing of its own."""
+        return ()
+
+    def fit(self, arrays: Arrays, y: np.ndarray, context: FitContext) -> Fitted:
+        """Choose members and weights on validation rows; training rows are not looked at."""
+        temperatures = [temperature(m.valid_outputs, context.y_valid, context.head) for m in context.members]
+        scaled = [np.asarray(m.valid_outputs) / t for m, t in zip(context.members, temperatures, strict=True)]
+        counts = self._picks(scaled, context)
+        chosen = np.flatnonzero(counts)
+        weights = counts[chosen] / counts.sum()
+        return FittedVote([context.members[i] for i in chosen], weights, weights / np.array(temperatures)[chosen])
+
+    def _picks(self, outputs: Sequence[np.ndarray], context: FitContext) -> np.ndarray:
+        """How often each member is picked, [members] int64."""
+        counts = np.zeros(len(outputs), np.int64)
+        total = np.zeros_like(outputs[0], dtype=np.float64)
+        best = np.inf
+        for picked in range(self.config.rounds):
+            context.progress("choosing voters", picked / self.config.rounds)
+            full = np.count_nonzero(counts) >= self.config.max_members
+            losses = [
+                np.inf if full and not counts[i] else context.loss((total + z) / (picked + 1), context.y_valid)
+                for i, z in enumerate(outputs)
+            ]
+            if not min(losses) < best:
+                break
+            best = min(losses)
+            counts[losses.index(best)] += 1
+            total += outputs[losses.index(best)]
+        return counts
+
+
+def temperature(outputs: np.ndarray, y: np.ndarray, head: Head) -> float:
+    """What outputs are divided by so that their log loss on y is least; 1 for numbers.
+
+    Searched between 1/16 and 16 by golden section: the loss has one minimum in the logarithm.
+    """
+    if head.kind == "real":
+        return 1.0
+    low, high = np.log(1 / 16), np.log(16)
+    golden = (np.sqrt(5) - 1) / 2
+    for _ in range(30):
+        a, b = high - golden * (high - low), low + golden * (high - low)
+        if log_loss(outputs / np.exp(a), y, head) <= log_loss(outputs / np.exp(b), y, head):
+            high = b
+        else:
+            low = a
+    return float(np.exp((low + high) / 2))
+
+
+def log_loss(outputs: np.ndarray, y: np.ndarray, head: Head) -> float:
+    """Mean log loss of outputs [B, n] before squashing, in nats."""
+    outputs = np.asarray(outputs, np.float64)
+    if head.kind == "softmax":
+        shifted = outputs - outputs.max(axis=1, keepdims=True)
+        of_class = shifted[np.arange(len(y)), y.astype(np.int64)]
+        return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - of_class))
+    return float(np.mean(np.logaddexp(0, outputs) - y.reshape(len(y), -1) * outputs))
