@@ -1,6 +1,6 @@
 """What people write where there is nothing to write, as a missing value.
 
-Decided here: only whole values count, white space at the ends and case aside. `words` mean "missing"
+Decided here: only whole values count, white space at the ends and the case of A to Z aside. `words` mean "missing"
 in every column. `doubtful` words can be values ("无" in a column of 有 and 无, "unknown" as a category), so
 they count only in columns whose type cannot read them: numbers and times. NaN is missing. Text is
 treated like all else: a review that says "N/A" says nothing.
@@ -22,6 +22,10 @@ WORDS = ("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "null", "\\n", "-", "--"
 DOUBTFUL = ("none", "nil", "unknown", "missing", "?", ".", "/", "无", "没有", "未知", "不详", "未填", "缺失", "待定")
 
 
+_SPACE = " \t\r\n\u00a0\u3000"
+_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+
+
 class Missing(RowStep):
     """Turns words for "nothing" into missing values.
 
@@ -36,7 +40,7 @@ class Missing(RowStep):
         """Which words mean that a value is missing."""
 
         words: tuple[str, ...] = WORDS
-        """Mean "missing" in every column; compared in lower case, without white space at the ends."""
+        """Mean "missing" in every column; compared without case and without white space at the ends."""
         doubtful: tuple[str, ...] = DOUBTFUL
         """Mean "missing" only in columns whose type cannot read them."""
 
@@ -44,8 +48,9 @@ class Missing(RowStep):
 
     def __init__(self, config: Config | None = None) -> None:
         super().__init__(config)
-        self._words = frozenset(word.strip().lower() for word in self.config.words)
+        self._words = frozenset(word.strip(_SPACE).translate(_LOWER) for word in self.config.words)
         self._longest = max((len(word) for word in self._words), default=0)
+        self._set = pa.array(sorted(self._words), pa.string())
 
     def suited(self, readable: Callable[[str], bool]) -> RowStep:
         """The doubtful words that the column's type cannot read become sure ones; none stays doubtful."""
@@ -55,15 +60,15 @@ class Missing(RowStep):
     def value(self, raw: Any) -> Any:
         """None for a word that means "missing" and for NaN."""
         if isinstance(raw, str):
-            stripped = raw.strip() if len(raw) > self._longest else raw
-            return None if stripped.strip().lower() in self._words else raw
+            word = raw.strip(_SPACE)
+            return None if len(word) <= self._longest and word.translate(_LOWER) in self._words else raw
         return None if isinstance(raw, float) and math.isnan(raw) else raw
 
     def settled(self, values: pa.Array) -> pa.Array | None:
-        """True for null, for numbers but NaN, and for text too long to be one of the words."""
+        """True for null, for numbers but NaN, and for text that is none of the words."""
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-            trimmed = pc.utf8_length(pc.utf8_trim_whitespace(values))
-            return pc.fill_null(pc.greater(trimmed, self._longest), True)
+            lowered = pc.ascii_lower(pc.utf8_trim(values, _SPACE))
+            return pc.invert(pc.is_in(lowered, self._set.cast(values.type)))
         if pa.types.is_floating(values.type):
             return pc.fill_null(pc.invert(pc.is_nan(values)), True)
         return pa.array(np.ones(len(values), bool))
