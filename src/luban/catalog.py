@@ -72,7 +72,7 @@ class Component:
     class Config(Config):
         """No settings."""
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: BaseModel | None = None) -> None:
         self.config: Any = config if config is not None else self.Config()
 
 
