@@ -43,10 +43,10 @@ class NgramBag(Encoder):
     """
 
     array_kind: ClassVar[Kind] = "bag"
-    Config = BagConfig
 
     def __init__(self, config: BagConfig, vocabulary: list[str], idf: np.ndarray | None, collisions: int = 0) -> None:
-        super().__init__(config)
+        super().__init__()
+        self.config = config
         self.vocabulary = vocabulary
         self.collisions = collisions
         """Terms left out at fit because they share a key with another."""

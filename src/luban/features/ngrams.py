@@ -130,9 +130,11 @@ def _run_keys(codes: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.nd
     up, down = _powers(len(codes).bit_length())
     sums = np.zeros(len(codes) + 1, np.uint64)
     np.cumsum((codes + _ONE) * down[: len(codes)], out=sums[1:])
-    keys = (sums[stops] - sums[starts]) * up[stops - 1]
+    keys: np.ndarray = (sums[stops] - sums[starts]) * up[stops - 1]
     keys ^= keys >> np.uint64(31)
-    return keys * _MIX | _ONE
+    keys *= _MIX
+    keys |= _ONE
+    return keys
 
 
 @lru_cache(maxsize=4)

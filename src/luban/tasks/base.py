@@ -83,6 +83,11 @@ class Task(Component):
     def decode(self, outputs: np.ndarray, decoding: Decoding, options: TaskOptions) -> Table:
         """Answers for outputs [B, n], one row each, documented columns in a fixed order."""
 
+    @abstractmethod
+    def loss(self, outputs: np.ndarray, y: np.ndarray, decoding: Decoding) -> float:
+        """What candidates are compared by on validation rows, lower is better: mean log loss, or
+        mean squared error of the standardised target."""
+
     def columns(self, decoding: Decoding) -> dict[str, str]:
         """The columns that `decode` gives: name to JSON type ("string", "number"), in order."""
         raise NotImplementedError

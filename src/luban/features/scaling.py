@@ -1,0 +1,102 @@
+"""One column of numbers brought to a model's scale, in float64, before the cast to float32.
+
+    none      as they are, less `offset` where float32 could not tell them apart (identifiers, epochs)
+    standard  (x - mean) / scale; 0 where all training values are equal
+    quantile  rank among training values, mapped to [-1, 1], ties in the middle of their ranks
+
+Decided here: nothing becomes infinite in float32, values are clipped to what it holds. This module does
+not know what the numbers mean, nor what missing is: NaN goes through.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+Scale = Literal["none", "standard", "quantile"]
+LARGEST = float(np.finfo(np.float32).max)
+_POINTS = 1001
+_EXACT = 2.0**24
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How one column is scaled. `grid` [Q] float64 holds training quantiles for scale "quantile".
+
+    >>> Scaling.fit(np.array([1.0, 3.0]), "standard").apply(np.array([1.0, np.nan])).tolist()
+    [-1.0, nan]
+    """
+
+    kind: Scale
+    mean: float
+    scale: float
+    offset: float
+    grid: np.ndarray
+
+    @classmethod
+    def fit(cls, values: np.ndarray, kind: Scale) -> Scaling:
+        """From training values [B] float64; NaN are left out, none at all is fine."""
+        known = values[~np.isnan(values)]
+        mean, scale = _moments(known)
+        grid = np.zeros(0)
+        if kind == "quantile" and len(known):
+            grid = np.quantile(known, np.linspace(0, 1, min(_POINTS, len(known))), method="lower")
+        offset = float(np.median(known)) if len(known) and np.abs(known).max() >= _EXACT else 0.0
+        return cls(kind, mean, scale, offset if kind == "none" else 0.0, grid)
+
+    @classmethod
+    def restore(cls, state: dict[str, Any], grid: np.ndarray) -> Scaling:
+        """From `state()` and `grid`."""
+        return cls(state["kind"], state["mean"], state["scale"], state["offset"], grid)
+
+    def state(self) -> dict[str, Any]:
+        """JSON without the grid."""
+        return {"kind": self.kind, "mean": self.mean, "scale": self.scale, "offset": self.offset}
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Scaled values [B] float64 that float32 can hold; NaN where NaN."""
+        if self.kind == "none":
+            scaled = values - self.offset
+        elif self.kind == "standard":
+            scaled = _standard(values, self.mean, self.scale)
+        else:
+            scaled = self._ranks(values)
+        clipped: np.ndarray = np.clip(scaled, -LARGEST, LARGEST)
+        return clipped
+
+    @property
+    def average(self) -> float:
+        """Where a missing value goes: the training mean, on this scale."""
+        return self.mean - self.offset if self.kind == "none" else 0.0
+
+    def _ranks(self, values: np.ndarray) -> np.ndarray:
+        known = np.isfinite(values)
+        out = np.where(known, 0.0, values)
+        if len(self.grid) > 1 and self.grid[0] < self.grid[-1]:
+            steps = np.linspace(-1, 1, len(self.grid))
+            x = values[known]
+            left = np.interp(x, self.grid, steps)
+            right = -np.interp(-x, -self.grid[::-1], steps)
+            out[known] = (left + right) / 2
+        return out
+
+
+def _moments(known: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation, also of values near the largest float64; (0, 0) of none."""
+    if not len(known):
+        return 0.0, 0.0
+    if known.min() == known.max():
+        return float(known[0]), 0.0
+    size = float(np.abs(known).max())
+    share = known / size
+    return float(share.mean()) * size, float(share.std()) * size
+
+
+def _standard(values: np.ndarray, mean: float, scale: float) -> np.ndarray:
+    if scale == 0.0:
+        return np.where(np.isnan(values), np.nan, 0.0)
+    with np.errstate(over="ignore"):
+        scaled: np.ndarray = (values - mean) / scale
+    return scaled

@@ -1,0 +1,109 @@
+"""Two classes: one logit, calibrated by a temperature, cut at a threshold.
+
+Decided here: classes stand in order of strings, the second is the positive one; `confidence` is the
+probability of the label that is given, also where a threshold other than 0.5 chose it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from luban.data.schema import Schema
+from luban.data.table import Table
+from luban.features.base import Encoder
+from luban.features.kinds import Arrays, Want
+from luban.tasks.base import Decoding, Head, Task, TaskOptions
+from luban.tasks.classes import (
+    METRICS,
+    NOT_FINITE,
+    WANT,
+    answer_columns,
+    best_temperature,
+    class_names,
+    class_numbers,
+    refuse_target,
+)
+
+
+class BinaryOptions(TaskOptions):
+    """What may be asked of one prediction of two classes."""
+
+    threshold: float | None = Field(None, ge=0, le=1)
+    """Probability of the second class from which it is the label; the model's own if left out."""
+
+
+class Binary(Task):
+    """One of two classes."""
+
+    metrics: ClassVar[tuple[str, ...]] = METRICS
+    Options: ClassVar[type[TaskOptions]] = BinaryOptions
+
+    def supports(self, schema: Schema, classes: int | None) -> str | None:
+        """A target that is one of exactly two values."""
+        if reason := refuse_target(schema, WANT):
+            return reason
+        return None if classes == 2 else f"the target must have 2 different values, but has {_many(classes)}"
+
+    @property
+    def target_want(self) -> Want:
+        """An index that knows every class, be it in one row."""
+        return WANT
+
+    def target(self, encoder: Encoder, arrays: Arrays) -> tuple[np.ndarray, Head]:
+        """y [B] float32 in {0, 1}, 1 for the second class in order of strings."""
+        return class_numbers(arrays["value"]).astype(np.float32), Head("binary", 1)
+
+    def baseline(self, y: np.ndarray, head: Head) -> np.ndarray:
+        """The log-odds of the second class, with half a row added to each so that they are finite."""
+        positive = float(y.sum(dtype=np.float64))
+        return np.array([np.log((positive + 0.5) / (len(y) - positive + 0.5))], np.float32)
+
+    def calibrate(self, encoder: Encoder, outputs: np.ndarray, y: np.ndarray) -> Decoding:
+        """`classes`, `temperature` and `threshold` (0.5)."""
+        logits = outputs[:, 0].astype(np.float64)
+        signed = np.where(y > 0.5, -logits, logits)
+
+        def loss(temperature: float) -> float:
+            return float(np.logaddexp(0, signed / temperature).mean())
+
+        temperature = best_temperature(loss, len(y))
+        return {"classes": class_names(encoder), "temperature": temperature, "threshold": 0.5}
+
+    def scores(self, outputs: np.ndarray, decoding: Decoding) -> np.ndarray:
+        """Probabilities [B, 2] float64."""
+        second = _positive(outputs, decoding)
+        return np.stack([1 - second, second], axis=1)
+
+    def decode(self, outputs: np.ndarray, decoding: Decoding, options: TaskOptions) -> Table:
+        """`label`, `confidence`, `probability_<class>` for both classes."""
+        assert isinstance(options, BinaryOptions)
+        threshold = decoding["threshold"] if options.threshold is None else options.threshold
+        first_name, second_name = decoding["classes"]
+        seconds = _positive(outputs, decoding).tolist()
+        labels = [second_name if p >= threshold else first_name for p in seconds]
+        columns = {
+            "label": labels,
+            "confidence": [p if p >= threshold else 1 - p for p in seconds],
+            f"probability_{first_name}": [1 - p for p in seconds],
+            f"probability_{second_name}": seconds,
+        }
+        return Table(columns, [None if p == p else NOT_FINITE for p in seconds])
+
+    def columns(self, decoding: Decoding) -> dict[str, str]:
+        """Columns of `decode` and their JSON types."""
+        return answer_columns(decoding)
+
+
+def _positive(outputs: np.ndarray, decoding: Decoding) -> np.ndarray:
+    """Probability [B] float64 of the second class; NaN where the output is."""
+    logits = outputs[:, 0].astype(np.float64)
+    with np.errstate(over="ignore"):
+        found: np.ndarray = 1 / (1 + np.exp(logits / -decoding["temperature"]))
+    return found
+
+
+def _many(classes: int | None) -> str:
+    return "values that cannot be counted" if classes is None else str(classes)

@@ -1,0 +1,98 @@
+"""What the two classification tasks share: class names, temperature, and the search for it.
+
+Temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", 2017): outputs are divided
+by one number that minimises log loss on validation rows. Decided here: a weak prior, half the squared
+logarithm of the temperature, stands beside the summed loss, so that a handful of perfectly separated
+rows does not make a model certain of everything; with no rows the temperature is 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from luban.catalog import FEATURES
+from luban.data.schema import Schema
+from luban.errors import DataError
+from luban.features.base import Encoder
+from luban.features.kinds import IndexConfig, Want
+from luban.tasks.base import Decoding
+
+NOT_FINITE = "the model gave no finite output for this row"
+FIRST = 2
+"""Index of the first class: 0 is missing, 1 unknown."""
+WANT = Want("index", IndexConfig(min_rows=1))
+METRICS = (
+    "accuracy",
+    "balanced_accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "f1_micro",
+    "f1_macro",
+    "roc_auc",
+    "pr_auc",
+    "log_loss",
+    "brier",
+    "ece",
+)
+_LOW, _HIGH = math.log(0.05), math.log(20.0)
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+def class_names(encoder: Encoder) -> list[str]:
+    """The classes in order of their numbers, from the `values` of an index encoder's state."""
+    return [str(value) for value in encoder.state().json["values"]]
+
+
+def class_numbers(indices: np.ndarray) -> np.ndarray:
+    """Class numbers [B] int64 from 0. Raises DataError where a target is missing or unknown."""
+    missing, unknown = int((indices == 0).sum()), int((indices == 1).sum())
+    if missing or unknown:
+        raise DataError(
+            f"Every row must have a known target, but {missing} rows have none and {unknown} have one that "
+            "training never saw.",
+            "Remove these rows, or draw the split by the target.",
+        )
+    numbers: np.ndarray = indices - FIRST
+    return numbers
+
+
+def refuse_target(schema: Schema, want: Want) -> str | None:
+    """None if the schema has a target whose type can give `want`, or why not."""
+    if schema.target is None:
+        return "no column is the target"
+    reason: str | None = FEATURES.make(schema.target.type, schema.target.settings).supports(want)
+    return reason
+
+
+def best_temperature(loss: Callable[[float], float], num_rows: int) -> float:
+    """The temperature in [0.05, 20] that minimises `loss(temperature)`, a mean over `num_rows`."""
+
+    def cost(log_t: float) -> float:
+        return num_rows * loss(math.exp(log_t)) + 0.5 * log_t * log_t
+
+    if not num_rows:
+        return 1.0
+    low, high = _LOW, _HIGH
+    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    at_left, at_right = cost(left), cost(right)
+    while high - low > 1e-4:
+        if at_left <= at_right:
+            high, right, at_right = right, left, at_left
+            left = high - _GOLDEN * (high - low)
+            at_left = cost(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + _GOLDEN * (high - low)
+            at_right = cost(right)
+    found = (low + high) / 2
+    return round(math.exp(found), 6) if cost(found) < cost(0.0) else 1.0
+
+
+def answer_columns(decoding: Decoding) -> dict[str, str]:
+    """Columns of a classification's answers and their JSON types."""
+    probabilities = {f"probability_{name}": "number" for name in decoding["classes"]}
+    return {"label": "string", "confidence": "number", **probabilities}
