@@ -38,7 +38,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def luban(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and end.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and end.")
+    ] = False,
 ) -> None:
     """A model factory for small AI teams: one file takes raw data to a served model."""
 

@@ -1,0 +1,38 @@
+# The commands of a newcomer and of CI. Everything happens in .venv; nothing is installed beside it.
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/pip --disable-pip-version-check
+
+.PHONY: demo test check bench long clean
+demo: $(VENV)/.train
+	$(VENV)/bin/luban demo
+
+test: $(VENV)/.test
+	$(VENV)/bin/python -m pytest $(PYTEST)
+
+check: $(VENV)/.check
+	$(VENV)/bin/ruff format --check src tests benchmarks
+	$(VENV)/bin/ruff check src tests benchmarks
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m pytest $(PYTEST)
+
+bench: $(VENV)/.test
+	$(VENV)/bin/python -m benchmarks
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.train: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet -c constraints.txt -e '.[train]'
+	touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet -c constraints.txt -e '.[train,test]'
+	touch $@
+
+$(VENV)/.check: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet -c constraints.txt -e '.[train,test,check]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist

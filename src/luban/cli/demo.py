@@ -1,0 +1,66 @@
+"""`luban demo`: the whole line on real Chinese reviews, and two questions over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from luban.cli.options import AsJson
+
+FOLDER = Path("luban-demo")
+QUESTIONS = (
+    "房间很干净，前台热情，早餐也丰富，下次还会来。",
+    "隔音太差，一晚上没睡好，空调还是坏的，再也不来了。",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command()(demo)
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder for the demo's project.")] = FOLDER, as_json: AsJson = False
+) -> None:
+    """Run the whole line on Chinese reviews, serve the model, ask it two questions."""
+    from luban.cli.verbs import run
+    from luban.templates import from_template
+
+    if not (folder / "luban.yaml").exists():
+        from_template(folder, "chinese-reviews")
+    run(project=folder, as_json=as_json)
+    answers = _ask(folder)
+    if as_json:
+        from luban.cli.face import emit
+
+        emit({"event": "answers", "answers": answers})
+        return
+    typer.echo("\nAsked over HTTP:")
+    for question, answer in zip(QUESTIONS, answers, strict=True):
+        typer.echo(f"  {question}\n    → {answer['label']}, {answer['confidence']:.0%} sure")
+    typer.echo(
+        f"\nServe it:   luban serve --project {folder}\n"
+        f"A file:     luban predict reviews.csv answers.csv --project {folder}\n"
+        f"Your data:  luban init my-project --data my.csv --target my_column"
+    )
+
+
+def _ask(folder: Path) -> list[dict[str, object]]:
+    import json
+    import urllib.request
+
+    from luban.cli.options import open_workshop
+    from luban.serve.live import AliasOrigin
+    from luban.serve.server import serving
+
+    shop = open_workshop(folder, ["serve.port=0"])
+    origin = AliasOrigin(shop.project.name, "champion", shop.registry.resolve, shop.home.store.fetch)
+    with serving(origin, shop.project.serve, environment={}) as address:
+        body = json.dumps({"rows": [{"text": question} for question in QUESTIONS]}).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{address}/v1/predict", body, headers)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            answers: list[dict[str, object]] = json.load(response)["answers"]
+    return answers

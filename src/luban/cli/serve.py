@@ -1,0 +1,54 @@
+"""`luban serve`: answers over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from luban.cli.options import AsJson, ProjectPath, Sets
+
+HERE = Path()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command()(serve)
+
+
+def serve(
+    project: ProjectPath = HERE,
+    sets: Sets = None,
+    bundle: Annotated[Path | None, typer.Option("--bundle", help="A bundle's folder, in place of a project.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; others than loopback need LUBAN_API_KEY.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one.")] = None,
+    no_key: Annotated[bool, typer.Option("--no-key", help="Answer everybody, although no API key is set.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Serve the project's champion: POST /v1/predict, /health, /ready, /openapi.json, /metrics."""
+    from luban.cli.face import emit
+    from luban.cli.options import open_workshop
+    from luban.serve.config import ServeConfig
+    from luban.serve.live import AliasOrigin, FolderOrigin, Origin
+    from luban.serve.server import serve as run_server
+
+    origin: Origin
+    if bundle is not None:
+        origin, config = FolderOrigin(bundle), ServeConfig()
+    else:
+        shop = open_workshop(project, sets)
+        config = shop.project.serve
+        origin = AliasOrigin(shop.project.name, config.alias, shop.registry.resolve, shop.home.store.fetch)
+    said = {"host": host, "port": port, "no_key": no_key or None}
+    config = ServeConfig.model_validate({**config.model_dump(), **{k: v for k, v in said.items() if v is not None}})
+
+    def ready(address: str) -> None:
+        if as_json:
+            emit({"event": "ready", "address": address})
+        else:
+            typer.echo(f"Serving at {address}  (Ctrl-C ends)")
+
+    run_server(origin, config, ready)

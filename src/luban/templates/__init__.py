@@ -1,0 +1,59 @@
+"""What `luban init` writes: project files from templates, or from a look at data.
+
+Templates are the `.yaml` files of this folder; `{name}`, `{owner}` and `{columns}` are filled in. A file
+that is there already is never overwritten.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib import resources
+from pathlib import Path
+
+from luban.catalog import nearest
+from luban.errors import ConfigError
+from luban.policy.rules import Actor
+
+FILE = "luban.yaml"
+TEMPLATES = ("chinese-reviews", "breast-cancer", "blank")
+_MEASURES = (
+    "radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity", "concave points", "symmetry",
+    "fractal dimension",
+)  # fmt: skip
+_COLUMNS = ", ".join(f"{kind} {measure}" for kind in ("mean", "error", "worst") for measure in _MEASURES)
+
+
+def from_template(folder: Path, template: str, name: str | None = None) -> Path:
+    """Write the template's luban.yaml into `folder`; gives its path. Raises ConfigError."""
+    if template not in TEMPLATES:
+        close = nearest(template, TEMPLATES)
+        hint = f"Did you mean `{close}`? " if close else ""
+        raise ConfigError(f"There is no template `{template}`.", f"{hint}Known: {', '.join(TEMPLATES)}.")
+    text = resources.files(__name__).joinpath(f"{template}.yaml").read_text("utf-8")
+    fallback = template if template != "blank" else ""
+    filled = text.format(
+        name=model_name(name or fallback or folder.resolve().name), owner=Actor.current().name, columns=_COLUMNS
+    )
+    return _write(folder, filled)
+
+
+def model_name(text: str) -> str:
+    """A model's name made of any text: small letters, digits, dots and hyphens.
+
+    >>> model_name("My Data (v2).csv")
+    'my-data-v2-.csv'
+    """
+    name = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("._-")[:63]
+    return name or "model"
+
+
+def _write(folder: Path, text: str) -> Path:
+    path = folder / FILE
+    if path.exists():
+        raise ConfigError(f"`{path}` is there already.", "Name another folder, or remove the file first.")
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(f".{os.getpid()}.tmp")
+    beside.write_text(text, "utf-8")
+    beside.rename(path)
+    return path
