@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from luban.bundle.graph import GraphBuilder
@@ -37,10 +37,12 @@ def test_learns_and_is_the_same_exported(kind):
 def test_float32_below_asks_the_same_of_every_float32(threshold):
     below = np.float32(float32_below(threshold))
     assert float(below) <= threshold
-    assert float(np.nextafter(below, np.float32(np.inf))) > threshold or below == np.inf
+    with np.errstate(over="ignore"):
+        assert float(np.nextafter(below, np.float32(np.inf))) > threshold or below == np.inf
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=25, deadline=None)
+@example(seed=142, scale=1e-3, with_nan=False)  # a threshold at LightGBM's idea of zero
 @given(st.integers(0, 10**6), st.sampled_from([1e-3, 1.0, 1e30]), st.booleans())
 def test_exported_trees_agree_at_their_thresholds(seed, scale, with_nan):
     lightgbm = pytest.importorskip("lightgbm")
@@ -58,7 +60,7 @@ def test_exported_trees_agree_at_their_thresholds(seed, scale, with_nan):
     near = nodes["threshold"][inner].astype(np.float32)
     around = np.concatenate([near, np.nextafter(near, np.float32(-np.inf)), np.nextafter(near, np.float32(np.inf))])
     hard[np.arange(len(around)), np.tile(nodes["feature"][inner], 3)] = around
-    hard[-6:] = np.array([np.nan, np.inf, -np.inf, 0, -0.0, 3.4e38], np.float32)[:, None]
+    hard[-6:] = np.array([np.nan, np.inf, -np.inf, 1e-36, -1e-36, 3.4e38], np.float32)[:, None]
     graph = GraphBuilder()
     output = ensemble(graph, [graph.take(VECTOR, "value")], nodes, 1)
     answers = run(graph.build(output, 1), {VECTOR.part("value"): hard})
@@ -68,9 +70,8 @@ def test_exported_trees_agree_at_their_thresholds(seed, scale, with_nan):
 def test_blocks_stand_side_by_side():
     made = arrays(300)
     made[OTHER.part("value")] = np.random.default_rng(5).normal(size=(300, 1)).astype(np.float32)
-    valid = {OTHER.part("value"): np.zeros((120, 1), np.float32)} | arrays(120, seed=7)
     y = made[OTHER.part("value")][:, 0]
-    here = context("real", (VECTOR, OTHER), valid=valid, y_valid=np.zeros(120, np.float32))
+    here = context("real", (VECTOR, OTHER), valid=made, y_valid=y)
     model = Trees().fit(made, y, here)
     graph = built(model, 1)
     assert [i.name for i in graph.graph.input] == [VECTOR.part("value"), OTHER.part("value")]

@@ -4,7 +4,7 @@ Decided here, each measured or read in LightGBM's `NumericalDecision`:
 
 - inputs are float32, so a threshold is rounded *down* to float32: x <= t is then the same question;
 - where a split's `missing_type` is NaN, a missing value goes `default_left`; where it is None, LightGBM
-  reads it as 0, so it goes where 0 goes; both become `nodes_missing_value_tracks_true`;
+  reads it as 0 (and |x| <= 1e-35 always), so it goes where 0 goes; both become `nodes_missing_value_tracks_true`;
 - the input is cast to double and the nodes hold doubles: in float32 the sum over trees depends on how
   many rows are asked at once, as onnxruntime then splits the work otherwise (measured with 500 trees:
   5e-6), in double it does not, and is no slower.
@@ -24,7 +24,8 @@ import numpy as np
 if TYPE_CHECKING:
     from luban.bundle.graph import GraphBuilder
 
-_DOUBLE, _FLOAT = 11, 1  # onnx.TensorProto.DOUBLE and FLOAT
+_DOUBLE = 11  # onnx.TensorProto.DOUBLE
+_ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold
 
 
 def float32_below(threshold: float) -> float:
@@ -36,6 +37,16 @@ def float32_below(threshold: float) -> float:
     with np.errstate(over="ignore"):
         near = np.float32(threshold)
         return float(np.nextafter(near, np.float32(-np.inf)) if float(near) > threshold else near)
+
+
+def threshold_of(threshold: float) -> float:
+    """The float32 t for which x <= t says what LightGBM says of a float32 x.
+
+    LightGBM reads all |x| <= 1e-35 as 0, so a threshold within is moved to that range's edge.
+    """
+    if abs(threshold) > _ZERO:
+        return float32_below(threshold)
+    return _ZERO if threshold >= 0 else float(np.nextafter(np.float32(-_ZERO), np.float32(-1)))
 
 
 @dataclass
@@ -81,7 +92,7 @@ class TreeNodes:
 
     def _add_node(self, tree: int, node: int, found: Mapping[str, Any], output: int) -> None:
         leaf = "leaf_value" in found
-        threshold = 0.0 if leaf else float32_below(float(found["threshold"]))
+        threshold = 0.0 if leaf else threshold_of(float(found["threshold"]))
         missing_left = False
         if not leaf:
             assert found["decision_type"] == "<=", found["decision_type"]
