@@ -1,0 +1,198 @@
+"""From a model's outputs on test rows to an `Evaluation`: metrics, intervals, comparisons.
+
+Works on plain arrays and the task's contract; knows no model family, no file and no bundle. Decided
+here: the baseline always stands beside the model; the champion, if there is one, answers with its
+own decoding; every figure has its interval, a test of one row included, which then has no width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from pydantic import Field
+
+from luban.catalog import Config, need
+from luban.errors import DataError
+from luban.evaluate import bootstrap, calibration, compare
+from luban.evaluate.metrics import METRICS, Metric, Undefined, metric
+from luban.evaluate.records import (
+    Calibration,
+    ClassScores,
+    Comparison,
+    Confusion,
+    Coverage,
+    Estimate,
+    Evaluation,
+    finite,
+)
+from luban.evaluate.scored import Scored, scored, truth_of
+from luban.tasks.base import Decoding, Task
+
+MODEL, BASELINE, CHAMPION = "model", "baseline", "champion"
+
+
+class EvaluateConfig(Config):
+    """How a model is measured on test rows."""
+
+    num_resamples: int = Field(1000, ge=100, le=100_000)
+    """Bootstrap resamples that intervals stand on."""
+    level: float = Field(0.95, gt=0.5, lt=1.0)
+    """Level of the intervals."""
+
+
+def evaluate(
+    task: Task,
+    decoding: Decoding,
+    y: np.ndarray,
+    outputs: Mapping[str, np.ndarray],
+    seed: int,
+    config: EvaluateConfig,
+    champion_decoding: Decoding | None = None,
+) -> Evaluation:
+    """Measure outputs [B, n] before squashing, by model name, against y [B] as the task encodes it.
+
+    `outputs` has "model" and "baseline", and may have "champion", which is decoded by
+    `champion_decoding` where one is given. Raises DataError for outputs that do not fit y.
+    """
+    for name in (MODEL, BASELINE):
+        if name not in outputs:
+            raise DataError(f"`outputs` must have `{name}`, but got {', '.join(outputs) or 'nothing'}.")
+    own = {CHAMPION: champion_decoding} if champion_decoding is not None else {}
+    truth = truth_of(task, decoding, y, outputs[MODEL])
+    models = {name: scored(task, own.get(name, decoding), truth, found) for name, found in outputs.items()}
+    for name, rows in models.items():
+        if rows.num_classes != models[MODEL].num_classes:
+            raise DataError(
+                f"`{name}` must know {models[MODEL].num_classes} classes as the model does, but it knows "
+                f"{rows.num_classes}.",
+                "Models of different targets cannot be compared: leave it out.",
+            )
+    metrics = _metrics(task, models)
+    figures = bootstrap.resample(models, metrics, config.num_resamples, seed)
+    estimates = {
+        name: {m: _estimate(rows, metrics[m], figures[name][m], config.level) for m in metrics}
+        for name, rows in models.items()
+    }
+    model = models[MODEL]
+    labels = _labels(decoding, model)
+    return Evaluation(
+        task=task.kind or type(task).__name__.lower(),
+        num_rows=len(y),
+        seed=seed,
+        first_metric=task.metrics[0],
+        headline=tuple(name for name in task.metrics if name in metrics),
+        level=config.level,
+        metrics=estimates[MODEL],
+        others={name: found for name, found in estimates.items() if name != MODEL},
+        comparisons=_comparisons(task, models, estimates, figures, config.level),
+        classes=_per_class(model, labels) if labels else (),
+        confusion=_confusion(model, labels) if labels else None,
+        calibration=_calibration(task, decoding, outputs[MODEL], model) if labels else None,
+        coverage=_coverage(task, model),
+        method=_method(config),
+    )
+
+
+def _metrics(task: Task, models: Mapping[str, Scored]) -> dict[str, Metric]:
+    """All metrics that every model's rows have what they need for, those that the task names first."""
+    has = frozenset.intersection(*(rows.has for rows in models.values()))
+    named = {name: metric(name) for name in task.metrics}
+    return {name: found for name, found in {**named, **METRICS}.items() if found.needs in has}
+
+
+def _estimate(rows: Scored, found: Metric, figures: np.ndarray, level: float) -> Estimate:
+    try:
+        value = finite(found.value(rows))
+    except Undefined as undefined:
+        return Estimate(value=None, higher_is_better=found.higher_is_better, reason=str(undefined))
+    if value is None:
+        return Estimate(value=None, higher_is_better=found.higher_is_better, reason="the figure is not finite")
+    low, high, count = bootstrap.interval(figures, level)
+    reason = None if count else "fewer than half of the resamples define it"
+    if not len(figures):
+        reason = "an interval would take too long: every class ranks all rows in every resample"
+    return Estimate(
+        value=value, low=low, high=high, higher_is_better=found.higher_is_better, resamples=count, reason=reason
+    )
+
+
+def _comparisons(
+    task: Task,
+    models: Mapping[str, Scored],
+    estimates: Mapping[str, Mapping[str, Estimate]],
+    figures: bootstrap.Figures,
+    level: float,
+) -> dict[str, Comparison]:
+    first = task.metrics[0]
+    return {
+        name: compare.compare(
+            name,
+            (first, metric(first)),
+            (models[MODEL], rows),
+            (estimates[MODEL][first], estimates[name][first]),
+            (figures[MODEL][first], figures[name][first]),
+            level,
+        )
+        for name, rows in models.items()
+        if name != MODEL
+    }
+
+
+def _labels(decoding: Decoding, model: Scored) -> tuple[str, ...]:
+    """The classes as people read them; empty for regression."""
+    classes = decoding.get("classes") or range(model.num_classes)
+    return tuple(str(label) for label in classes)[: model.num_classes]
+
+
+def _per_class(model: Scored, labels: tuple[str, ...]) -> tuple[ClassScores, ...]:
+    scores = need("sklearn.metrics", "train").precision_recall_fscore_support(
+        model.truth, model.predicted, labels=np.arange(len(labels)), zero_division=np.nan
+    )
+    predicted = np.bincount(model.predicted, minlength=len(labels))
+    return tuple(
+        ClassScores(
+            label=label,
+            precision=finite(scores[0][i]),
+            recall=finite(scores[1][i]),
+            f1=finite(scores[2][i]),
+            support=int(scores[3][i]),
+            predicted=int(predicted[i]),
+        )
+        for i, label in enumerate(labels)
+    )
+
+
+def _confusion(model: Scored, labels: tuple[str, ...]) -> Confusion:
+    pairs, counts = np.unique(model.truth * len(labels) + model.predicted, return_counts=True)
+    cells = tuple(
+        (int(pair) // len(labels), int(pair) % len(labels), int(count))
+        for pair, count in zip(pairs, counts, strict=True)
+    )
+    return Confusion(labels=labels, cells=cells)
+
+
+def _calibration(task: Task, decoding: Decoding, outputs: np.ndarray, model: Scored) -> Calibration:
+    temperature = decoding.get("temperature")
+    before = None
+    if temperature is not None:
+        before = scored(task, {**decoding, "temperature": 1.0}, model.truth, outputs)
+    return calibration.calibration(model, before, None if temperature is None else float(temperature))
+
+
+def _coverage(task: Task, model: Scored) -> Coverage | None:
+    if model.low is None or model.high is None:
+        return None
+    promised = task.Options().model_dump().get("level")
+    return Coverage(
+        promised=None if promised is None else float(promised), mean_width=float(np.mean(model.high - model.low))
+    )
+
+
+def _method(config: EvaluateConfig) -> str:
+    return (
+        f"Values by scikit-learn. {config.level:.0%} percentile intervals over {config.num_resamples:,} bootstrap "
+        "resamples of the test rows (Efron 1979). Differences are paired: both models on the same resamples. "
+        "McNemar's exact test compares who is right where only one is. Calibration error over "
+        f"{calibration.NUM_BINS} equal bins of confidence (Guo et al. 2017)."
+    )

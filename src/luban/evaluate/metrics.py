@@ -1,0 +1,160 @@
+"""The table of metrics: name, direction, what each needs, and how it is computed.
+
+The value is scikit-learn's (extra `train`, imported when asked); `resampled` is its twin over many
+bootstrap resamples. Decided here: for two classes precision, recall and F1 are of the second class,
+for more the mean over classes (macro); ROC and PR areas of more classes are the mean of each one
+against the rest, over classes that occur in the test rows. A metric that its rows do not define
+gives a sentence in place of a number. Tasks name metrics by string; this module knows no task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from luban.catalog import nearest, need
+from luban.errors import UnknownName
+from luban.evaluate import resampled
+from luban.evaluate.calibration import expected_calibration_error
+from luban.evaluate.scored import KNOWS_INTERVAL, KNOWS_LABELS, KNOWS_VALUES, Scored
+
+
+class Undefined(Exception):
+    """These rows do not define the metric; the message says why. Never leaves `evaluate`."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric. `value` raises Undefined; `costly` metrics sort rows once a class and resample."""
+
+    higher_is_better: bool
+    needs: str
+    value: Callable[[Scored], float]
+    resampled: Callable[[resampled.Draws], np.ndarray]
+    costly: bool = False
+
+
+def _sklearn() -> Any:
+    return need("sklearn.metrics", "train")
+
+
+def _average(rows: Scored) -> str:
+    return "binary" if rows.num_classes == 2 else "macro"
+
+
+def _accuracy(rows: Scored) -> float:
+    return float(_sklearn().accuracy_score(rows.truth, rows.predicted))
+
+
+def _balanced_accuracy(rows: Scored) -> float:
+    # recall_score and not balanced_accuracy_score, which warns of classes that are only predicted
+    return float(_sklearn().recall_score(rows.truth, rows.predicted, labels=np.unique(rows.truth), average="macro"))
+
+
+def _precision(rows: Scored) -> float:
+    found = _sklearn().precision_score(rows.truth, rows.predicted, average=_average(rows), zero_division=0)
+    return float(found)
+
+
+def _recall(rows: Scored) -> float:
+    if rows.num_classes == 2 and not (rows.truth == 1).any():
+        raise Undefined("no test row is of the second class")
+    found = _sklearn().recall_score(rows.truth, rows.predicted, average=_average(rows), zero_division=0)
+    return float(found)
+
+
+def _f1(rows: Scored) -> float:
+    if rows.num_classes == 2 and not (rows.truth == 1).any() and not (rows.predicted == 1).any():
+        raise Undefined("no test row is of the second class, and none is predicted to be")
+    return float(_sklearn().f1_score(rows.truth, rows.predicted, average=_average(rows), zero_division=0))
+
+
+def _f1_of(average: str) -> Callable[[Scored], float]:
+    def value(rows: Scored) -> float:
+        return float(_sklearn().f1_score(rows.truth, rows.predicted, average=average, zero_division=0))
+
+    return value
+
+
+def _one_against_rest(name: str) -> Callable[[Scored], float]:
+    def value(rows: Scored) -> float:
+        classes = np.unique(rows.truth)
+        if len(classes) < 2:
+            raise Undefined("all test rows are of one class")
+        score = getattr(_sklearn(), name)
+        if rows.num_classes == 2:
+            return float(score(rows.truth == 1, rows.probability[:, 1]))
+        return float(np.mean([score(rows.truth == c, rows.probability[:, c]) for c in classes]))
+
+    return value
+
+
+def _log_loss(rows: Scored) -> float:
+    return float(_sklearn().log_loss(rows.truth, rows.probability, labels=np.arange(rows.num_classes)))
+
+
+def _brier(rows: Scored) -> float:
+    if rows.num_classes == 2:
+        return float(_sklearn().brier_score_loss(rows.truth == 1, rows.probability[:, 1]))
+    one_hot = np.eye(rows.num_classes)[rows.truth]
+    return float(_sklearn().mean_squared_error(one_hot, rows.probability) * rows.num_classes)
+
+
+def _error_of(name: str) -> Callable[[Scored], float]:
+    return lambda rows: float(getattr(_sklearn(), name)(rows.truth, rows.value))
+
+
+def _r2(rows: Scored) -> float:
+    if len(rows) < 2 or np.ptp(rows.truth) == 0:
+        raise Undefined("the test rows' targets are all equal")
+    return float(_sklearn().r2_score(rows.truth, rows.value))
+
+
+def _coverage(rows: Scored) -> float:
+    return float(resampled.coverage(resampled.Draws(rows, np.ones((1, len(rows)))))[0])
+
+
+def _classes(
+    higher_is_better: bool,
+    value: Callable[[Scored], float],
+    twin: Callable[[resampled.Draws], np.ndarray],
+    costly: bool = False,
+) -> Metric:
+    return Metric(higher_is_better, KNOWS_LABELS, value, twin, costly)
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": _classes(True, _accuracy, resampled.accuracy),
+    "balanced_accuracy": _classes(True, _balanced_accuracy, resampled.balanced_accuracy),
+    "precision": _classes(True, _precision, resampled.precision),
+    "recall": _classes(True, _recall, resampled.recall),
+    "f1": _classes(True, _f1, resampled.f1),
+    "f1_micro": _classes(True, _f1_of("micro"), resampled.accuracy),
+    "f1_macro": _classes(True, _f1_of("macro"), resampled.f1_macro),
+    "roc_auc": _classes(True, _one_against_rest("roc_auc_score"), resampled.roc_auc, costly=True),
+    "pr_auc": _classes(True, _one_against_rest("average_precision_score"), resampled.pr_auc, costly=True),
+    "log_loss": _classes(False, _log_loss, resampled.log_loss),
+    "brier": _classes(False, _brier, resampled.brier),
+    "ece": _classes(False, expected_calibration_error, resampled.ece),
+    "mse": Metric(False, KNOWS_VALUES, _error_of("mean_squared_error"), resampled.mse),
+    "rmse": Metric(False, KNOWS_VALUES, _error_of("root_mean_squared_error"), resampled.rmse),
+    "mae": Metric(False, KNOWS_VALUES, _error_of("mean_absolute_error"), resampled.mae),
+    "r2": Metric(True, KNOWS_VALUES, _r2, resampled.r2),
+    "coverage": Metric(True, KNOWS_INTERVAL, _coverage, resampled.coverage),
+}
+
+
+def metric(name: str) -> Metric:
+    """The metric called `name`. Raises UnknownName.
+
+    >>> metric("rmse").higher_is_better
+    False
+    """
+    if name not in METRICS:
+        close = nearest(name, METRICS)
+        hint = f"Did you mean `{close}`? " if close else ""
+        raise UnknownName(f"There is no metric `{name}`.", f"{hint}Known: {', '.join(METRICS)}.")
+    return METRICS[name]
