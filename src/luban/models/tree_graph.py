@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _DOUBLE = 11  # onnx.TensorProto.DOUBLE
 _ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold
+_INFINITE = 1e300
 
 
 def float32_below(threshold: float) -> float:
@@ -42,8 +43,11 @@ def float32_below(threshold: float) -> float:
 def threshold_of(threshold: float) -> float:
     """The float32 t for which x <= t says what LightGBM says of a float32 x.
 
-    LightGBM reads all |x| <= 1e-35 as 0, so a threshold within is moved to that range's edge.
+    LightGBM reads all |x| <= 1e-35 as 0, so a threshold within is moved to that range's edge; and it
+    reads infinity as 1e300, so the split "all that is there" keeps infinity with the rest.
     """
+    if threshold >= _INFINITE:
+        return float("inf")
     if abs(threshold) > _ZERO:
         return float32_below(threshold)
     return _ZERO if threshold >= 0 else float(np.nextafter(np.float32(-_ZERO), np.float32(-1)))
