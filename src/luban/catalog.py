@@ -23,6 +23,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import json
+from abc import ABC
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -58,7 +59,7 @@ def execution(default: Any, **settings: Any) -> Any:
     return Field(default, json_schema_extra={"execution": True}, **settings)
 
 
-class Component:
+class Component(ABC):
     """Base of whatever a catalog resolves to.
 
     `kind` is set by the catalog when the class is resolved; `Config` is the class of its

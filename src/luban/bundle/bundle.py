@@ -89,12 +89,15 @@ class Bundle:
         good = [position for position, error in enumerate(values.errors) if error is None]
         kept = {name: [column[position] for position in good] for name, column in values.columns.items()}
         answers = self._decode(self.run(self.encode(kept)), options)
+        errors = list(values.errors)
+        for position, error in zip(good, answers.errors, strict=True):
+            errors[position] = error
         spread: dict[str, list[Any]] = {}
         for name, answered in answers.columns.items():
             spread[name] = [None] * len(values.errors)
             for position, answer in zip(good, answered, strict=True):
                 spread[name][position] = answer
-        return Table(spread, values.errors)
+        return Table(spread, errors)
 
     def values(self, rows: Rows) -> Values:
         """Row steps and parsing: parsed values by column, and what is wrong by row."""

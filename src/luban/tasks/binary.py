@@ -24,6 +24,7 @@ from luban.tasks.classes import (
     best_temperature,
     class_names,
     class_numbers,
+    log_loss,
     refuse_target,
 )
 
@@ -91,6 +92,10 @@ class Binary(Task):
             f"probability_{second_name}": seconds,
         }
         return Table(columns, [None if p == p else NOT_FINITE for p in seconds])
+
+    def loss(self, outputs: np.ndarray, y: np.ndarray, decoding: Decoding) -> float:
+        """Mean log loss of the calibrated probabilities."""
+        return log_loss(self.scores(outputs, decoding), y)
 
     def columns(self, decoding: Decoding) -> dict[str, str]:
         """Columns of `decode` and their JSON types."""

@@ -92,6 +92,12 @@ def best_temperature(loss: Callable[[float], float], num_rows: int) -> float:
     return round(math.exp(found), 6) if cost(found) < cost(0.0) else 1.0
 
 
+def log_loss(probabilities: np.ndarray, y: np.ndarray) -> float:
+    """Mean of -ln of the probability [B, C] that each row's true class number [B] was given."""
+    given = probabilities[np.arange(len(y)), y.astype(np.int64)]
+    return float(-np.log(np.clip(given, 1e-15, None)).mean()) if len(y) else 0.0
+
+
 def answer_columns(decoding: Decoding) -> dict[str, str]:
     """Columns of a classification's answers and their JSON types."""
     probabilities = {f"probability_{name}": "number" for name in decoding["classes"]}

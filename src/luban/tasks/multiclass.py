@@ -22,6 +22,7 @@ from luban.tasks.classes import (
     best_temperature,
     class_names,
     class_numbers,
+    log_loss,
     refuse_target,
 )
 
@@ -88,6 +89,10 @@ class Multiclass(Task):
         for name, column in zip(classes, probabilities.T.tolist(), strict=True):
             columns[f"probability_{name}"] = column
         return Table(columns, [None if p == p else NOT_FINITE for p in confidence])
+
+    def loss(self, outputs: np.ndarray, y: np.ndarray, decoding: Decoding) -> float:
+        """Mean log loss of the calibrated probabilities."""
+        return log_loss(self.scores(outputs, decoding), y)
 
     def columns(self, decoding: Decoding) -> dict[str, str]:
         """Columns of `decode` and their JSON types."""

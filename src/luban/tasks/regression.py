@@ -98,6 +98,10 @@ class Regression(Task):
         }
         return Table(columns, [None if math.isfinite(v) else NOT_FINITE for v in values])
 
+    def loss(self, outputs: np.ndarray, y: np.ndarray, decoding: Decoding) -> float:
+        """Mean squared error of the standardised target."""
+        return float(np.mean((outputs[:, 0].astype(np.float64) - y) ** 2)) if len(y) else 0.0
+
     def columns(self, decoding: Decoding) -> dict[str, str]:
         """Columns of `decode` and their JSON types."""
         return {"value": "number", "low": "number", "high": "number"}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import onnx
 
 from luban.bundle.bundle import HEAD
 from luban.bundle.manifest import RowStepSpec, TaskSpec
@@ -270,7 +271,8 @@ def _draft(data: TrainData, facts: Facts, chosen: Candidate, decoding: dict[str,
     count = min(NUM_EXAMPLES, len(data.y("valid")))
     arrays = take(data.arrays(pairs, "valid"), np.arange(count))
     model = GraphModel(chosen.graph)
-    padded = {name: array for name, array in pad(arrays).items() if name in model.inputs}
+    takes = {value.name for value in onnx.load_model_from_string(chosen.graph).graph.input}
+    padded = {name: array for name, array in pad(arrays).items() if name in takes}
     names = [column.name for column in schema.inputs]
     rows = data.dataset.table(names, "valid").slice(0, min(count, 3)).to_pylist()
     task = data.task
