@@ -168,7 +168,7 @@ class Feature(Component):
             except BadValue as error:
                 parsed, reasons[number] = None, error.message
             values.append(parsed)
-            if parsed != value:
+            if not self.is_plain(value, parsed):
                 changed_ids.add(number)
         parsed_values = pa.array(values, self.storage).take(encoded.indices)
         if not changed_ids:
@@ -176,6 +176,10 @@ class Feature(Component):
         indices = encoded.indices.to_pylist()
         bad = {row: reasons[i] for row, i in enumerate(indices) if i in reasons} if reasons else {}
         return Parsed(parsed_values, bad, sum(1 for i in indices if i in changed_ids) - len(bad))
+
+    def is_plain(self, raw: Any, parsed: Value) -> bool:
+        """Whether a raw value already stood as this type keeps it, so that it is not counted as changed."""
+        return bool(raw == parsed)
 
     def supports(self, want: Want) -> str | None:
         """None if this type can give what is wanted, or the reason why not."""

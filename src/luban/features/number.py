@@ -151,7 +151,9 @@ class Number(Feature):
         return None if math.isnan(value) else value
 
     def parse(self, raw: pa.Array) -> Parsed:
-        """As `parse_value`; plain text through Arrow, the rest value by value."""
+        """As `parse_value`; typed numbers and plain text through Arrow, the rest value by value."""
+        if pa.types.is_floating(raw.type) or pa.types.is_integer(raw.type):
+            return _typed(raw)
         if not (pa.types.is_string(raw.type) or pa.types.is_large_string(raw.type)) or self.config.decimal != ".":
             return super().parse(raw)
         plain = pc.fill_null(pc.match_substring_regex(raw, _PLAIN), False)
@@ -172,3 +174,15 @@ class Number(Feature):
     def signals(self, values: Sequence[Value]) -> Arrays:
         """`value`: the number itself."""
         return {"value": as_floats(values)}
+
+
+def _typed(raw: pa.Array) -> Parsed:
+    """Typed numbers: NaN is missing, infinity is bad."""
+    numbers = pc.cast(raw, pa.float64(), safe=False)
+    finite = pc.is_finite(numbers)
+    if pc.all(finite, min_count=0).as_py():
+        return Parsed(numbers)
+    infinite = np.flatnonzero(pc.fill_null(pc.is_inf(numbers), False).to_numpy(zero_copy_only=False))
+    reasons = {int(row): "is infinite" for row in infinite}
+    num_nan = pc.sum(pc.is_nan(numbers)).as_py() or 0
+    return Parsed(pc.if_else(finite, numbers, None), reasons, int(num_nan))
