@@ -38,6 +38,18 @@ def from_template(folder: Path, template: str, name: str | None = None) -> Path:
     return _write(folder, filled)
 
 
+def from_data(folder: Path, data: str, target: str | None, name: str | None = None) -> tuple[Path, list[str]]:
+    """Look at `data` and write a luban.yaml for it into `folder`; gives its path and notes for the user.
+
+    Raises ConfigError, or DataError where the data cannot be read.
+    """
+    from luban.templates.from_look import project_text
+
+    stem = Path(data.rstrip("/").rsplit("/", 1)[-1]).name.split(".")[0]
+    text, notes = project_text(folder, data, target, model_name(name or stem))
+    return _write(folder, text), notes
+
+
 def model_name(text: str) -> str:
     """A model's name made of any text: small letters, digits, dots and hyphens.
 
