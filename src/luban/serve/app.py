@@ -153,11 +153,15 @@ class App:
         if self._waiting >= self._config.max_waiting:
             detail = f"{self._waiting} large requests are at work or waiting."
             raise Problem("busy", detail, "Ask again in a second, or send fewer rows a request.", None, _LATER)
-        self._waiting += 1
+        self._wait(+1)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
-            self._waiting -= 1
+            self._wait(-1)
+
+    def _wait(self, change: int) -> None:
+        self._waiting += change
+        self._metrics.waiting(self._waiting)
 
     async def _health(self, request: Request) -> Response:
         return _json({"status": "alive"})

@@ -38,6 +38,7 @@ class Metrics:
         self._row_errors = Counter("luban_row_errors", "Rows that got an error for an answer.", registry=registry)
         self._answers = Counter("luban_answers", "Answers by value.", ["value"], registry=registry)
         self._values: set[str] = set()
+        self._waiting = Gauge("luban_waiting_requests", "Larger requests at work or waiting.", registry=registry)
         self._info = Gauge(
             "luban_model_info", "The model that answers.", ["model", "version", "identity"], registry=registry
         )
@@ -51,6 +52,10 @@ class Metrics:
         """Count one request."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
+
+    def waiting(self, count: int) -> None:
+        """Tell how many larger requests are at work or wait."""
+        self._waiting.set(count)
 
     def answered(self, answered: Answered) -> None:
         """Count the rows of one request. Called by one thread at a time."""

@@ -1,0 +1,70 @@
+"""The description is valid, its examples are valid by it, and it tells what really happens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+validator = pytest.importorskip("openapi_spec_validator")
+Draft202012Validator = pytest.importorskip("jsonschema").Draft202012Validator
+
+
+def check(document: dict[str, Any], schema: str, value: Any) -> None:
+    whole = {"$ref": f"#/components/schemas/{schema}", "components": document["components"]}
+    Draft202012Validator(whole).validate(value)
+
+
+@pytest.fixture
+def document(client: httpx.Client) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/openapi.json").json()
+    return found
+
+
+def test_valid_and_names_the_bundle(document: dict[str, Any]) -> None:
+    validator.validate(document)
+    assert document["openapi"] == "3.1.0"
+    assert document["info"]["title"] == "reviews"
+    assert set(document["components"]["schemas"]["Row"]["properties"]) == {"text", "stars", "label"}
+    assert document["components"]["schemas"]["Row"]["properties"]["stars"]["type"][0] == "number"
+    assert list(document["components"]["schemas"]["Options"]["properties"]) == ["threshold", "style"]
+    assert "securitySchemes" not in document["components"]
+
+
+def test_its_examples_are_what_happens(client: httpx.Client, document: dict[str, Any]) -> None:
+    operation = document["paths"]["/v1/predict"]["post"]
+    request = operation["requestBody"]["content"]["application/json"]["example"]
+    expected = operation["responses"]["200"]["content"]["application/json"]["example"]
+    check(document, "Request", request)
+    check(document, "Response", expected)
+    found = client.post("/v1/predict", json=request).json()
+    assert {**found, "request_id": ""} == {**expected, "request_id": ""}
+
+
+def test_what_comes_back_fits(client: httpx.Client, document: dict[str, Any]) -> None:
+    rows = [{"text": "a"}, {"text": "bad"}, {"tex": 1}, 5]
+    check(document, "Response", client.post("/v1/predict", json={"rows": rows, "options": None}).json())
+    check(document, "Ready", client.get("/ready").json())
+    check(document, "Health", client.get("/health").json())
+    check(document, "Model", client.get("/v1/model").json())
+    for response in (
+        client.post("/v1/predict"),
+        client.post("/v1/predict", json={}),
+        client.post("/v1/predict", json={"rows": [{"text": "explode"}]}),
+        client.get("/none"),
+    ):
+        check(document, "Problem", response.json())
+
+
+class TestWithAKey:
+    @pytest.fixture
+    def environment(self) -> dict[str, str]:
+        return {"LUBAN_API_KEY": "0123456789abcdef"}
+
+    def test_says_how_to_send_it(self, client: httpx.Client) -> None:
+        document = client.get("/openapi.json", headers={"x-api-key": "0123456789abcdef"}).json()
+        validator.validate(document)
+        assert set(document["components"]["securitySchemes"]) == {"bearer", "key"}
+        assert "401" in document["paths"]["/v1/predict"]["post"]["responses"]
+        assert "security" not in document["paths"]["/health"]["get"]
