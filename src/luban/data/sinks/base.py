@@ -14,6 +14,13 @@ class Sink(Component):
     """Writes record batches of one schema to a path (`-` is standard output).
 
     Writes beside and renames on success; if the block raises, nothing is left at the path.
+    Raises StoreError if it cannot be written (disk full, no access), DataError for values or a
+    number of rows that the format cannot hold. Not shared between threads.
+
+        sink = open_sink("answers.csv")
+        sink.open("answers.csv", schema)
+        with sink:
+            sink.write(batch)
     """
 
     @abstractmethod

@@ -1,0 +1,59 @@
+"""Values that a format has no type for, as text.
+
+Decided here: nested values are JSON, times are ISO 8601, decimals are their digits; NaN and infinity, which JSON
+does not know, become null in it; bytes are refused, because any text for them would be a guess.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from luban.errors import DataError
+
+
+def default(value: Any) -> Any:
+    """What orjson asks for values that it does not know. Raises DataError for bytes."""
+    if isinstance(value, dt.timedelta | decimal.Decimal):
+        return str(value)
+    if isinstance(value, bytes):
+        raise DataError("A column of bytes cannot be written as text.", "Leave it out, or write Parquet.")
+    raise TypeError(type(value).__name__)
+
+
+def json_line(value: Any) -> bytes:
+    """JSON and a line feed. Raises DataError for bytes."""
+    try:
+        return orjson.dumps(value, default=default, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError as error:
+        if isinstance(error.__cause__, DataError):
+            raise error.__cause__ from error
+        raise
+
+
+def nested(value: Any) -> Any:
+    """JSON for lists and objects; other values as they are."""
+    return json_line(value)[:-1].decode("utf-8") if isinstance(value, dict | list) else value
+
+
+def values_of(column: pa.Array) -> list[Any]:
+    """A column as Python values; times finer than a microsecond, which Python does not know, as text."""
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
+        try:
+            return list(column.cast(pa.timestamp("us", column.type.tz)).to_pylist())
+        except pa.ArrowInvalid:
+            return list(column.cast(pa.string()).to_pylist())
+    return list(column.to_pylist())
+
+
+def written(value: Any) -> str | None:
+    """A plain value as text, None where missing. Raises DataError for bytes."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    return str(default(value) if isinstance(value, bytes) else value)
