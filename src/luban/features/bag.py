@@ -21,12 +21,14 @@ import numpy as np
 from luban.catalog import Config
 from luban.features.base import Encoder, EncoderState, Value, subjects_or_rows
 from luban.features.hashing import HashTable
-from luban.features.kinds import BagConfig, Encoded, Kind
+from luban.features.kinds import BagConfig, Encoded, Kind, concatenate
 from luban.features.ngrams import Units, term_keys, units, window_keys
 from luban.features.terms import fit_terms
 
 FIRST = 2
 """Entry of the first known term."""
+_BLOCK = 4096
+"""Rows that are encoded at once: more need memory and gain nothing."""
 _TABLED = 4096
 _LOGS = np.array([0.0, *(1.0 + math.log(count) for count in range(1, _TABLED))])
 
@@ -84,6 +86,13 @@ class NgramBag(Encoder):
 
     def encode(self, values: Sequence[Value]) -> Encoded:
         """Bags of [B] texts: `ids` ascending within a row, `weights`, `offsets`, `present`."""
+        blocks = [self._encode(values[a : a + _BLOCK]) for a in range(0, len(values), _BLOCK)] or [self._encode(values)]
+        if len(blocks) == 1:
+            return blocks[0]
+        parts = concatenate([{f".{name}": part for name, part in block.parts.items()} for block in blocks])
+        return Encoded({name[1:]: part for name, part in parts.items()}, sum(block.cut for block in blocks))
+
+    def _encode(self, values: Sequence[Value]) -> Encoded:
         found = units(values, self.config)
         ids, rows, counts = self._count(found, len(values))
         weights = self._weigh(ids, rows, counts, len(values))

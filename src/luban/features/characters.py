@@ -62,3 +62,15 @@ def character_classes(codes: np.ndarray) -> np.ndarray:
 def cjk_pattern() -> str:
     """Chinese characters and kana, as the inside of a regular expression's brackets."""
     return "".join(f"{chr(first)}-{chr(last)}" for first, last in _CJK_RANGES)
+
+
+_HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: " ", 0xFFE5: "¥", 0xFFE1: "£"}
+
+
+def half_width(text: str) -> str:
+    """Full-width letters, digits and signs as ASCII; nothing else changes ("10²" stays what it is).
+
+    >>> half_width("（１２）％")
+    '(12)%'
+    """
+    return text.translate(_HALF_WIDTH)

@@ -12,16 +12,17 @@ This module knows no column and no setting but the ones it is given.
 from __future__ import annotations
 
 import re
-import unicodedata
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal
 
 from luban.errors import BadValue
+from luban.features.characters import half_width
 
 Order = Literal["ymd", "dmy", "mdy"]
 Unit = Literal["s", "ms", "us"]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
+_LONGEST = 100
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = r"(?P<name>jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*\.?"
 _CLOCK = r"""(?:[\sT,]*(?P<half>上午|下午|晚上|凌晨|中午)?\s*(?P<hour>\d{1,2})\s*[:时点]\s*
@@ -49,7 +50,9 @@ def read_time(text: str, zone: tzinfo, order: Order = "ymd") -> datetime:
     >>> read_time("2024年1月5日 下午3:20", UTC).isoformat()
     '2024-01-05T15:20:00+00:00'
     """
-    plain = unicodedata.normalize("NFKC", text).strip()
+    if len(text) > _LONGEST:
+        raise BadValue("is too long for a date or time")
+    plain = half_width(text).strip()
     try:
         return in_utc(datetime.fromisoformat(plain), zone)
     except ValueError:

@@ -5,7 +5,7 @@
     1,5                             refused        a comma that groups nothing is not guessed at
     1.200,50                        1200.5         only where the column says `decimal: ","`
     12%   5‰                        0.12   0.005   the share that is meant
-    1.2万  3亿  1.5k  2M            12000 …        千 k, 万, M, 亿, 十亿 bn and their products
+    1.2万  3亿  1.5k  2M            12000 …        千 k, 万, 百万 M, 亿, 十亿 bn …; "m" is metres
     ¥1,200   1,200 元   $-5         1200 …  -5     a currency before or after is dropped
     (1,200)                         -1200          as accountants write it
     −5  １２  ＋3                   -5  12  3      Unicode minus, full-width characters
@@ -19,16 +19,16 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from functools import lru_cache
 from typing import Literal
 
 from luban.errors import BadValue
+from luban.features.characters import half_width
 
 Decimal = Literal[".", ","]
 
-_CURRENCY = r"(?:(?:US|HK|NT|CA|AU|S|R|A|C)?\$|[¥€£₩₹₽฿]|RMB|CNY|USD|EUR|GBP|JPY|HKD|人民币|美元)"
-_SUFFIX = r"(?:元整|元|圆|块钱|块|美元|欧元|英镑|日元|港元|港币|人民币|[€£¥$₩₹₽]|RMB|CNY|USD|EUR|GBP|JPY|HKD)"
+_CURRENCY = r"(?:(?:US|HK|NT|CA|AU|S|R|A|C)?\$|[¥€£₩₹₽฿]|(?i:RMB|CNY|USD|EUR|GBP|JPY|HKD)|人民币|美元)"
+_SUFFIX = r"(?:元整|元|圆|块钱|块|美元|欧元|英镑|日元|港元|港币|人民币|[€£¥$₩₹₽]|(?i:RMB|CNY|USD|EUR|GBP|JPY|HKD))"
 _SCALES = {
     "": 0,
     "%": -2,
@@ -36,12 +36,12 @@ _SCALES = {
     "百": 2,
     "千": 3,
     "k": 3,
+    "K": 3,
     "万": 4,
     "萬": 4,
-    "w": 4,
     "十万": 5,
     "百万": 6,
-    "m": 6,
+    "M": 6,
     "千万": 7,
     "亿": 8,
     "億": 8,
@@ -51,6 +51,7 @@ _SCALES = {
     "千亿": 11,
     "万亿": 12,
 }
+_LONGEST = 400
 _SIGNS = str.maketrans({"−": "-", "–": "-", "﹣": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'", "_": "'"})
 
 
@@ -63,9 +64,9 @@ def _pattern(decimal: Decimal, unit: str) -> re.Pattern[str]:
         rf"""(?P<sign>[-+])?\s*(?:{_CURRENCY}\s*)?(?P<sign2>[-+])?
         (?P<whole>\d{{1,3}}(?P<group>{group})\d{{3}}(?:(?P=group)\d{{3}})*|\d+)?
         (?:{point}(?P<part>\d*))?
-        (?:e(?P<exponent>[-+]?\d{{1,4}}))?
+        (?:[eE](?P<exponent>[-+]?\d{{1,4}}))?
         \s*(?P<scale>{scales})?\s*{suffix}?""",
-        re.VERBOSE | re.IGNORECASE,
+        re.VERBOSE,
     )
 
 
@@ -75,7 +76,9 @@ def read_number(text: str, decimal: Decimal = ".", unit: str = "") -> float:
     >>> read_number("1.2万"), read_number("(1,200)"), read_number("12 %")
     (12000.0, -1200.0, 0.12)
     """
-    plain = unicodedata.normalize("NFKC", text).translate(_SIGNS).strip()
+    if len(text) > _LONGEST:
+        raise BadValue("is too long for a number")
+    plain = half_width(text).translate(_SIGNS).strip()
     bracketed = plain.startswith("(") and plain.endswith(")")
     match = _pattern(decimal, unit).fullmatch(plain[1:-1].strip() if bracketed else plain)
     if match is None or not (match["whole"] or match["part"]):
@@ -84,7 +87,7 @@ def read_number(text: str, decimal: Decimal = ".", unit: str = "") -> float:
     if len(signs) > 1:
         raise BadValue("has two signs")
     whole = re.sub(r"\D", "", match["whole"] or "0")
-    exponent = int(match["exponent"] or 0) + _SCALES[(match["scale"] or "").lower()]
+    exponent = int(match["exponent"] or 0) + _SCALES[match["scale"] or ""]
     value = float(f"{''.join(signs)}{whole}.{match['part'] or '0'}e{exponent}")
     if math.isinf(value):
         raise BadValue("is larger than a 64-bit number can be")

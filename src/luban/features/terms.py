@@ -13,12 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from luban.features.kinds import BagConfig
 from luban.features.ngrams import Units, units, window_keys
 
+PIECE = 1 << 20
+"""Units whose windows are made at once."""
 MAX_KEYS = 24_000_000
 """Windows that are sorted at once: about 1 GB of working memory."""
 
@@ -74,22 +77,19 @@ def _top(
 
 def _slice(found: Units, config: BagConfig, owners: np.ndarray, number: int, slices: int) -> _Survivors:
     """Survivors among the windows whose keys fall into one slice."""
-    row_of = found.rows()
-    keys, first, lengths = _windows(found, row_of, config, number, slices)
+    keys, first, lengths, rows = _windows(found, config, number, slices)
     order = np.argsort(keys, kind="stable")
-    keys, first, lengths = keys[order], first[order], lengths[order]
+    keys, first, lengths, rows = keys[order], first[order], lengths[order], rows[order]
     impostor = _impostors(found, keys, first, lengths)
     collisions = int(impostor.sum())
     if collisions:
-        keys, first, lengths = keys[~impostor], first[~impostor], lengths[~impostor]
+        keys, first, lengths, rows = (array[~impostor] for array in (keys, first, lengths, rows))
     if not len(keys):
         return _Survivors(first, lengths, first, collisions)
-    rows = row_of[first]
-    owner = owners[rows]
     new_key = _changes(keys)
     starts = np.flatnonzero(new_key)
     num_rows = np.add.reduceat(new_key | _changes(rows), starts, dtype=np.int64)
-    num_owners = np.add.reduceat(new_key | _changes(owner), starts, dtype=np.int64)
+    num_owners = np.add.reduceat(new_key | _changes(owners[rows]), starts, dtype=np.int64)
     kept = num_owners >= config.min_rows
     return _Survivors(first[starts][kept], lengths[starts][kept], num_rows[kept], collisions)
 
@@ -102,16 +102,36 @@ def _changes(values: np.ndarray) -> np.ndarray:
 
 
 def _windows(
-    found: Units, row_of: np.ndarray, config: BagConfig, number: int, slices: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Keys, first units and numbers of units of all windows within one text, of one slice of keys."""
-    keys, sizes = window_keys(found.keys, config.ngram_min, config.ngram_max)
-    first = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])
+    found: Units, config: BagConfig, number: int, slices: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Key, first unit, number of units and row of all windows within one text, of one slice of keys."""
+    pieces = [_piece(found, config, number, slices, low, high) for low, high in _ranges(found.ends)]
+    keys, first, lengths, rows = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    return keys, first, lengths, rows
+
+
+def _ranges(ends: np.ndarray) -> list[tuple[int, int]]:
+    """Ranges of whole texts of about `PIECE` units each; at least one range."""
+    steps = np.arange(PIECE, int(ends[-1]) if len(ends) else 0, PIECE)
+    bounds = np.unique([0, *np.searchsorted(ends, steps).tolist(), len(ends)]).tolist()
+    return list(pairwise(bounds)) or [(0, 0)]
+
+
+def _piece(
+    found: Units, config: BagConfig, number: int, slices: int, low: int, high: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The same, of texts `low` to `high`."""
+    begin = int(found.ends[low - 1]) + 1 if low else 0
+    ends = found.ends[low:high] - begin
+    row_of = np.repeat(np.arange(high - low, dtype=np.int32), np.diff(ends, prepend=-1))
+    keys, sizes = window_keys(found.keys[begin : begin + len(row_of)], config.ngram_min, config.ngram_max)
+    first = np.concatenate([np.arange(size) for size in sizes])
     lengths = np.repeat(np.arange(config.ngram_min, config.ngram_max + 1, dtype=np.int8), sizes)
-    inside = (found.ends[row_of] - np.arange(len(row_of)))[first] >= lengths
+    kept = (ends[row_of] - np.arange(len(row_of)))[first] >= lengths
     if slices > 1:
-        inside &= slice_of(keys, slices) == number
-    return keys[inside], first[inside], lengths[inside]
+        kept &= slice_of(keys, slices) == number
+    first = first[kept]
+    return keys[kept], first + begin, lengths[kept], row_of[first] + low
 
 
 def slice_of(keys: np.ndarray, slices: int) -> np.ndarray:
