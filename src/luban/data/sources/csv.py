@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Annotated, Any
 
 import pyarrow as pa
@@ -100,8 +101,8 @@ class _Reader:
         self.options = options
         self.encoding = encoding_of(place, options.encoding)
         self.delimiter = options.delimiter or self._find_delimiter()
-        self.bad: list[Any] = []
-        self.lines: _Lines | None = None
+        self.bad: list[Any] = []  # rows that the parser refused, not yet given
+        self.passed_over = 0  # refused rows that were given before reading started again
         self.block_bytes = BLOCK_BYTES
         self.first_row = 1 + options.skip_rows + options.header  # the parser's number of the first row
         self.names, self.keys = self._header()
@@ -122,12 +123,7 @@ class _Reader:
         with self._stream() as stream:
             if not stream.read(CHUNK_BYTES).strip():
                 raise DataError(f"`{self.place.shown}` is empty.", "Give a file with a header and rows.")
-        try:
-            keys = self._grow(lambda: self._open({}, one_column=False).schema.names)
-        except pa.ArrowInvalid as error:
-            if "cannot infer number of columns" in str(error) or "Empty CSV" in str(error):
-                raise self._no_rows() from error
-            raise self._broken(error) from error
+        keys = self._keys()
         names = [name or f"column_{position}" for position, name in enumerate(keys, 1)]
         if self.options.column_names is None and not self.options.header:
             names = [f"column_{position}" for position in range(1, len(keys) + 1)]
@@ -139,22 +135,36 @@ class _Reader:
             )
         return names, keys
 
-    def _grow(self, make: Any) -> Any:
-        """`make()`, with larger blocks as long as a row is longer than one."""
+    def _keys(self) -> list[str]:
+        """The names that the parser gives."""
         while True:
             try:
-                return make()
+                with self._opened({}, one_column=False) as parser:
+                    return list(parser.schema.names)
             except pa.ArrowInvalid as error:
-                if "straddling" not in str(error) or self.block_bytes >= MAX_BLOCK_BYTES:
-                    raise
-                self.block_bytes *= 8
+                if self._grow(error):
+                    continue
+                if "cannot infer number of columns" in str(error) or "Empty CSV" in str(error):
+                    raise self._no_rows() from error
+                raise self._broken(error) from error
 
-    def _open(self, types: dict[str, pa.DataType], one_column: bool) -> Any:
+    def _grow(self, error: pa.ArrowInvalid) -> bool:
+        """Whether reading can start again, with larger blocks, because a row was longer than one."""
+        if "straddling" not in str(error) or self.block_bytes >= MAX_BLOCK_BYTES:
+            return False
+        self.block_bytes *= 8
+        return True
+
+    @contextmanager
+    def _opened(self, types: dict[str, pa.DataType], one_column: bool) -> Iterator[Any]:
+        with self._stream() as stream, self._parser(stream, types, one_column) as parser:
+            yield parser
+
+    def _parser(self, stream: IO[bytes], types: dict[str, pa.DataType], one_column: bool) -> Any:
         options = self.options
-        self.bad = []
         names = list(options.column_names) if options.column_names is not None else None
         return pacsv.open_csv(
-            self._stream(),
+            stream,
             pacsv.ReadOptions(
                 use_threads=False,  # with threads the parser does not number the rows that it refuses
                 block_size=self.block_bytes,
@@ -179,26 +189,32 @@ class _Reader:
         )
 
     def _refuse(self, row: Any) -> str:
-        self.bad.append(row)
+        if self.passed_over:
+            self.passed_over -= 1
+        else:
+            self.bad.append(row)
         return "skip"
 
     def batches(self, batch_rows: int) -> Iterator[RawBatch]:
+        """All rows, at most `batch_rows` at once."""
         rows = rejected = 0  # given so far: what is passed over when reading starts again with larger blocks
         first: Reject | None = None
-        while True:
-            try:
-                for batch in self._parsed(rows):
-                    rejects = self._rejects(rejected)
-                    first = first or next(iter(rejects), None)
-                    rows, rejected = rows + batch.num_rows, rejected + len(rejects)
-                    yield from cut(batch, rejects, batch_rows)
-                break
-            except pa.ArrowInvalid as error:
-                if "straddling" not in str(error) or self.block_bytes >= MAX_BLOCK_BYTES:
-                    raise self._broken(error) from error
-                self.block_bytes *= 8
-            except READ_ERRORS as error:
-                raise unreadable(self.place, error) from error
+        with self._stream() as again:
+            lines = _Lines(again)
+            while True:
+                self.bad, self.passed_over = [], rejected
+                try:
+                    for batch in self._parsed(rows):
+                        rejects = self._rejects(lines)
+                        first = first or next(iter(rejects), None)
+                        rows, rejected = rows + batch.num_rows, rejected + len(rejects)
+                        yield from cut(batch, rejects, batch_rows)
+                    break
+                except pa.ArrowInvalid as error:
+                    if not self._grow(error):
+                        raise self._broken(error) from error
+                except READ_ERRORS as error:
+                    raise unreadable(self.place, error) from error
         if not rows:
             raise self._no_rows(first)
 
@@ -206,18 +222,19 @@ class _Reader:
         """Batches without their first `skip` rows; the last one is empty."""
         types = {name: pa.string() for name in self.keys}
         schema = pa.schema([pa.field(name, pa.string()) for name in self.names])
-        with self._open(types, one_column=len(self.keys) == 1) as reader:
-            for batch in reader:
+        with self._opened(types, one_column=len(self.keys) == 1) as parser:
+            for batch in parser:
                 here = min(skip, batch.num_rows)
                 skip -= here
                 yield pa.RecordBatch.from_arrays(batch.slice(here).columns, schema=schema)
         yield pa.RecordBatch.from_pylist([], schema)
 
-    def _rejects(self, done: int) -> list[Reject]:
+    def _rejects(self, lines: _Lines) -> list[Reject]:
+        """The rows refused since the last call."""
+        rows, self.bad = self.bad, []
         rejects = []
-        for row in self.bad[done:]:
-            self.lines = self.lines or _Lines(self._stream())
-            line = self.lines.find(row.text.encode("utf-8"))
+        for row in rows:
+            line = lines.find(row.text.encode("utf-8"))
             where = f"{self.place.name}, " + (f"line {line}" if line else f"row {row.number}")
             reason = f"has {row.actual_columns} fields where {row.expected_columns} are expected"
             rejects.append(Reject(where, row.text, reason, row.number - self.first_row))
