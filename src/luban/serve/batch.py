@@ -10,11 +10,12 @@ missing value, and is named in the counts; a file without any input column is re
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from luban.catalog import nearest
 from luban.data.sinks.base import Sink
@@ -64,17 +65,16 @@ def predict_file(
     if first is None:
         raise DataError("The file has no row.", "Give a file with a header and at least one row.")
     answering = _Answering(bundle, options, first.rows.schema)
+    merged = _Merged(answering.rejected)
     counts = answering.counts
-    merged = _Merged()
     with sink:
         sink.open(path, answering.schema)
         for batch in _chain(first, batches):
-            for piece in merged.add(batch):
-                counts = _write(answering, sink, piece, counts)
+            rows = answering.answered(batch.rows)
+            counts = _write(sink, merged.add(rows, batch.rejects), counts, answering.schema)
             progress(counts)
-        for piece in merged.rest():
-            counts = _write(answering, sink, piece, counts)
-            progress(counts)
+        counts = _write(sink, merged.rest(), counts, answering.schema)
+        progress(counts)
     return counts
 
 
@@ -83,64 +83,62 @@ def _chain(first: RawBatch, rest: Iterator[RawBatch]) -> Iterator[RawBatch]:
     yield from rest
 
 
-Piece: TypeAlias = "pa.RecordBatch | list[Reject]"
-
-
-def _write(answering: _Answering, sink: Sink, piece: Piece, counts: Counts) -> Counts:
-    if isinstance(piece, list):
-        sink.write(answering.rejected(piece))
-        return replace(counts, num_rows=counts.num_rows + len(piece), num_errors=counts.num_errors + len(piece))
-    if not piece.num_rows:
-        return counts
-    answered, num_errors = answering.answered(piece)
-    sink.write(answered)
-    return replace(counts, num_rows=counts.num_rows + piece.num_rows, num_errors=counts.num_errors + num_errors)
+def _write(sink: Sink, pieces: Iterable[pa.RecordBatch], counts: Counts, schema: pa.Schema) -> Counts:
+    """Write pieces as one batch, and count its rows and errors."""
+    table = pa.Table.from_batches(pieces, schema).combine_chunks()
+    for batch in table.to_batches():
+        sink.write(batch)
+    num_errors = table.num_rows - table.column(-1).null_count
+    return replace(counts, num_rows=counts.num_rows + table.num_rows, num_errors=counts.num_errors + num_errors)
 
 
 class _Merged:
     """Puts rejects between rows, each at its place in the source."""
 
-    def __init__(self) -> None:
+    def __init__(self, rejected: Callable[[list[Reject]], pa.RecordBatch]) -> None:
+        self._rejected = rejected
         self._emitted = 0
         self._waiting: list[tuple[int, int, Reject]] = []
         self._seen = 0
 
-    def add(self, batch: RawBatch) -> Iterator[Piece]:
-        """The batch's rows, cut where a reject stands; rejects of no known place come last."""
+    def add(self, rows: pa.RecordBatch, rejects: Iterable[Reject]) -> Iterator[pa.RecordBatch]:
+        """The rows, cut where a reject stands; rejects of no known place come last."""
         placeless: list[Reject] = []
-        for reject in batch.rejects:
+        for reject in rejects:
             self._seen += 1
             if reject.position is None:
                 placeless.append(reject)
             else:
                 heapq.heappush(self._waiting, (reject.position, self._seen, reject))
         start = 0
-        while start < batch.rows.num_rows:
+        while start < rows.num_rows:
             # A reject may be told before the rows that stand before it, so it waits for them.
             yield from self._due()
-            gap = self._waiting[0][0] - self._emitted if self._waiting else batch.rows.num_rows
-            stop = min(start + gap, batch.rows.num_rows)
-            self._emitted += stop - start
-            yield batch.rows.slice(start, stop - start)
-            start = stop
+            gap = self._waiting[0][0] - self._emitted if self._waiting else rows.num_rows
+            piece = rows.slice(start, gap)
+            start += piece.num_rows
+            self._emitted += piece.num_rows
+            yield piece
         yield from self._due()
         if placeless:
-            self._emitted += len(placeless)
-            yield placeless
+            yield self._told(placeless)
 
-    def rest(self) -> Iterator[Piece]:
+    def rest(self) -> Iterator[pa.RecordBatch]:
         """The rejects that stand after the last row."""
         if self._waiting:
-            yield [reject for _, _, reject in sorted(self._waiting)]
+            yield self._told([reject for _, _, reject in sorted(self._waiting)])
             self._waiting = []
 
-    def _due(self) -> Iterator[Piece]:
+    def _due(self) -> Iterator[pa.RecordBatch]:
         due: list[Reject] = []
         while self._waiting and self._waiting[0][0] <= self._emitted + len(due):
             due.append(heapq.heappop(self._waiting)[2])
         if due:
-            self._emitted += len(due)
-            yield due
+            yield self._told(due)
+
+    def _told(self, rejects: list[Reject]) -> pa.RecordBatch:
+        self._emitted += len(rejects)
+        return self._rejected(rejects)
 
 
 class _Answering:
@@ -157,22 +155,24 @@ class _Answering:
         kinds = [*(_ARROW[kind] for kind in bundle.columns.values()), pa.string()]
         added = [pa.field(name, kind) for name, kind in zip(self._names.values(), kinds, strict=True)]
         self.schema: pa.Schema = pa.schema([*rows, *added])
-        self._num_carried = len(rows)
         self.counts = Counts(
             renamed={name: new for name, new in self._names.items() if name != new},
             missing=tuple(name for name in inputs if name not in rows.names),
             unread=tuple(name for name in rows.names if name not in bundle.schema),
         )
 
-    def answered(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
-        """The rows with their answers, and how many have an error."""
+    def answered(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows with their answers."""
+        if not rows.num_rows:
+            return self.rejected([])
         table = self._bundle.predict(rows.select(self._inputs), self._options)
-        answers = [
-            pa.array(table.columns[name], self.schema.field(self._names[name]).type) for name in self._bundle.columns
-        ]
         errors = pa.array(table.errors, pa.string())
-        arrays = [*rows.columns, *answers, errors]
-        return pa.RecordBatch.from_arrays(arrays, schema=self.schema), len(errors) - errors.null_count
+        arrays = [*rows.columns]
+        for name in self._bundle.columns:
+            values = pa.array(table.columns[name], self.schema.field(self._names[name]).type)
+            # A row with an error has no answer, whatever stands in its place.
+            arrays.append(pc.if_else(errors.is_null(), values, None) if errors.null_count < len(errors) else values)
+        return pa.RecordBatch.from_arrays([*arrays, errors], schema=self.schema)
 
     def rejected(self, rejects: list[Reject]) -> pa.RecordBatch:
         """A row with nothing but an error for each reject."""
