@@ -6,8 +6,10 @@ Each gate is one file with a stable code. It looks, never changes, and does not 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
 
 from luban.catalog import Component
 
@@ -16,12 +18,13 @@ if TYPE_CHECKING:
     from luban.data.dataset import Dataset
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """What a gate may look at.
 
     `evaluation` and `training` are the reports of those verbs as JSON; `project` the resolved project
-    file as JSON; `decide` records a measurement once.
+    file as JSON. `outputs` [rows of the test split, n] are what the training model gave for them,
+    before export. `measured` has what `release.measure` found: `p50_ms`, `p95_ms`, `size_mb`.
     """
 
     bundle: Bundle
@@ -29,6 +32,8 @@ class Case:
     evaluation: dict[str, Any]
     training: dict[str, Any]
     project: dict[str, Any]
+    outputs: np.ndarray
+    measured: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,10 @@ class Verdict:
     status: Literal["passed", "failed", "not applicable"]
     found: str
     todo: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """The verdict as plain JSON."""
+        return asdict(self)
 
 
 class Gate(Component):

@@ -1,0 +1,143 @@
+"""G002: has training seen what it is tested on?
+
+Looks at the dataset itself and does not take `prepare`'s word: rows, copies, groups, subjects and time.
+Copies count only where a column is free-form (a review, not a shoe size): elsewhere equal rows are
+coincidence. Memory: a few numbers per row, never the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from luban.catalog import FEATURES
+from luban.data.dataset import GROUP, ROW_ID, Dataset, Split
+from luban.data.rows import row_hashes, words
+from luban.release.gates.base import Case, Gate, Verdict
+
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+
+class NoLeak(Gate):
+    """Passes if no two splits share a row, a copy, a group or a subject, nor does training see the future."""
+
+    code = "G002"
+    title = "Are test rows unseen?"
+
+    def check(self, case: Case) -> Verdict:
+        """Compare the splits of the case's dataset."""
+        dataset = case.dataset
+        split = case.project.get("prepare", {}).get("split", {})
+        checks = list(_shared(dataset, split))
+        leaks = [(what, todo) for what, todo in checks if todo]
+        counts = ", ".join(f"{dataset.splits.get(name, 0):,} {name}" for name in SPLITS)
+        if leaks:
+            return self.failed(
+                f"Splits ({counts} rows) overlap: {'; '.join(what for what, _ in leaks)}.",
+                " ".join(dict.fromkeys(todo for _, todo in leaks)),
+            )
+        return self.passed(f"Splits ({counts} rows) share nothing: {'; '.join(what for what, _ in checks)}.")
+
+
+Found = tuple[str, str]
+"""What was found, and what to do about it; "" if it is no leak."""
+
+
+def _shared(dataset: Dataset, split: dict[str, object]) -> Iterator[Found]:
+    yield _overlap("rows", _hashes(dataset, [ROW_ID]), "Prepare the dataset again: its row ids are damaged.")
+    yield _copies(dataset)
+    todo = "Prepare the dataset again; near duplicates must stay in one split."
+    yield _overlap("groups of near duplicates", _numbers(dataset, GROUP), todo)
+    by, named = split.get("by", "auto"), split.get("column")
+    together = [(str(c.role), c.name) for c in dataset.schema.of_role("subject", "group")]
+    if by in ("subject", "group") and isinstance(named, str) and named not in [name for _, name in together]:
+        together.append((str(by), named))
+    for role, name in together:
+        yield _overlap(
+            f"values of the {role} column `{name}`",
+            _hashes(dataset, [name], skip_null=True),
+            f"Split by {role}: `prepare: {{split: {{by: {role}, column: {name}}}}}`.",
+        )
+    times = dataset.schema.of_role("time")
+    if by == "time" or (by == "auto" and times and not together):
+        column = named if isinstance(named, str) else times[0].name if times else None
+        if column is not None:
+            yield _future(dataset, column)
+
+
+def _overlap(what: str, names: dict[Split, np.ndarray], todo: str) -> Found:
+    shared = {(a, b): len(np.intersect1d(names[a], names[b])) for a, b in combinations(SPLITS, 2)}
+    found = [f"{count:,} {what} are in {a} and {b}" for (a, b), count in shared.items() if count]
+    return (", ".join(found), todo) if found else (f"no {what} in two splits", "")
+
+
+def _copies(dataset: Dataset) -> Found:
+    inputs = dataset.schema.inputs
+    free = [column.name for column in inputs if FEATURES.resolve(column.type).free_form]
+    if not free:
+        return "copies not counted, since no column is free-form", ""
+    names = _hashes(dataset, [column.name for column in inputs], skip_null=True)
+    return _overlap("copies of all inputs", names, "Add `duplicates` to `prepare.steps`, so that copies are dropped.")
+
+
+def _hashes(dataset: Dataset, columns: list[str], skip_null: bool = False) -> dict[Split, np.ndarray]:
+    """Distinct 64-bit hashes of the columns' values by split; text without outer space, as it is compared.
+
+    `skip_null` leaves out rows in which all of the columns are missing.
+    """
+    found: dict[Split, np.ndarray] = {}
+    for split in SPLITS:
+        pieces = [np.zeros(0, np.uint64)]
+        for batch in dataset.batches(columns, split):
+            hashes = words(row_hashes(_trimmed(batch)))[:, 0]
+            if skip_null:
+                present = [column.is_valid().to_numpy(zero_copy_only=False) for column in batch.columns]
+                hashes = hashes[np.logical_or.reduce(present)]
+            pieces.append(hashes)
+        found[split] = np.unique(np.concatenate(pieces))
+    return found
+
+
+def _trimmed(batch: pa.RecordBatch) -> pa.RecordBatch:
+    columns = [
+        pc.utf8_trim_whitespace(column)
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        else column
+        for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _numbers(dataset: Dataset, column: str) -> dict[Split, np.ndarray]:
+    return {split: np.unique(_array(dataset, column, split)) for split in SPLITS}
+
+
+def _array(dataset: Dataset, column: str, split: Split) -> np.ndarray:
+    """A column of numbers or times [N]; times as integers of their unit, missing as NaN or the smallest."""
+    values = dataset.table([column], split).column(0)
+    if pa.types.is_timestamp(values.type):
+        values = values.cast(pa.int64())
+    return np.asarray(values.to_numpy())
+
+
+def _future(dataset: Dataset, column: str) -> Found:
+    """A group goes to its latest part, so each group counts with its latest row."""
+    train = _array(dataset, column, "train").astype(np.float64)
+    for split in ("test", "valid"):
+        times = _array(dataset, column, split).astype(np.float64)
+        if not len(times) or not len(train):
+            continue
+        _, inverse = np.unique(_array(dataset, GROUP, split), return_inverse=True)
+        latest = np.full(inverse.max() + 1, -np.inf)
+        np.fmax.at(latest, inverse, times)
+        late = int((train >= np.min(latest[np.isfinite(latest)], initial=np.inf)).sum())
+        if late:
+            return (
+                f"{late:,} training rows are as late by `{column}` as the first rows of {split}",
+                "Split by time: `prepare: {split: {by: time}}`, and let no step change that column.",
+            )
+    return f"training rows are all earlier by `{column}`", ""

@@ -1,0 +1,74 @@
+"""G004: does an answer depend on which other rows are in its batch?
+
+A sample of test rows, long and short ones included, is answered alone, all together, and in reverse
+order beside a stranger; the outputs before squashing and the answers are compared.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field
+
+from luban.release.gates.base import Case, Gate, Verdict
+
+
+class BatchNeighbours(Gate):
+    """Passes if outputs agree to the tolerance and every answer's first column is the same."""
+
+    code = "G004"
+    title = "Is an answer independent of its batch?"
+
+    class Config(Gate.Config):
+        """How many rows are tried, and how near is the same."""
+
+        num_rows: int = Field(64, ge=2, le=10_000)
+        """Test rows that are sampled."""
+        tolerance: float = Field(1e-6, gt=0, le=0.1)
+        """Largest difference allowed in an output, relative to it where it is above 1."""
+
+    def check(self, case: Case) -> Verdict:
+        """Answer the sample in three ways."""
+        rows = _sample(case, self.config.num_rows)
+        if len(rows) < 2:
+            return self.not_applicable(f"There are only {len(rows)} test rows: no batch can be mixed.")
+        alone = np.concatenate([_outputs(case, [row]) for row in rows])
+        together = _outputs(case, rows)
+        mixed = _outputs(case, [*rows[::-1], rows[0]])[: len(rows)][::-1]
+        scale = np.maximum(1.0, np.abs(alone))
+        largest = max(float((np.abs(other - alone) / scale).max()) for other in (together, mixed))
+        moved = [
+            position
+            for position, (a, b) in enumerate(zip(_answers(case, alone), _answers(case, together), strict=True))
+            if isinstance(a, str) and a != b
+        ]
+        sentence = (
+            f"{len(rows)} test rows alone and in mixed batches differ by at most {largest:.2g}, "
+            f"allowed {self.config.tolerance:g}."
+        )
+        if largest <= self.config.tolerance and not moved:
+            return self.passed(sentence)
+        changed = f" {len(moved)} labels change." if moved else ""
+        return self.failed(
+            sentence + changed,
+            "The graph mixes rows (dynamic quantisation, a norm over the batch): leave the family out and report it.",
+        )
+
+
+def _sample(case: Case, num_rows: int) -> list[dict[str, object]]:
+    """Test rows evenly spread over the split, that have some input."""
+    names = [column.name for column in case.bundle.schema.inputs]
+    table = case.dataset.table(names, "test")
+    picked = np.unique(np.linspace(0, max(table.num_rows - 1, 0), num=min(num_rows, table.num_rows)).astype(np.int64))
+    rows: list[dict[str, object]] = table.take(picked).to_pylist()
+    return [row for row in rows if any(value is not None for value in row.values())]
+
+
+def _outputs(case: Case, rows: list[dict[str, object]]) -> np.ndarray:
+    values = case.bundle.values(rows)
+    return np.asarray(case.bundle.run(case.bundle.encode(values.columns)), dtype=np.float64)
+
+
+def _answers(case: Case, outputs: np.ndarray) -> list[object]:
+    task = case.bundle.task
+    table = task.decode(outputs, case.bundle.manifest.task.decoding, task.Options())
+    return next(iter(table.columns.values()))
