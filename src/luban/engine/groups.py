@@ -177,7 +177,9 @@ class _Spill:
         for prefix, size in enumerate(sizes.tolist()):
             if total and total + size > self.max_records:
                 yield first, prefix
-                first, total = prefix, 0
+                total = 0
+            if not total:
+                first = prefix
             total += size
         if total:
             yield first, _PREFIXES

@@ -1,0 +1,100 @@
+"""Disks that are full, limited or read-only: a clear error, nothing half-written, and it goes on afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from luban.errors import StoreError
+from luban.store.blobs import Store
+from luban.store.durable import write_file
+from luban.store.ledger import Ledger
+
+from .conftest import Victim, read_only
+
+
+def unfinished(store: Store) -> list[Path]:
+    return list((Path(store.url) / "default" / "tmp").iterdir())
+
+
+def test_a_full_disk_leaves_the_store_whole(small_disk: Path, tmp_path: Path) -> None:
+    store = Store(small_disk / "store")
+    kept = store.put(bytes(300_000))
+    big = tmp_path / "big"
+    big.mkdir()
+    (big / "a").write_bytes(bytes(100_000))
+    (big / "b").write_bytes(bytes(4_000_000))
+    with pytest.raises(StoreError, match=r"disk is full \(.* free\)") as caught:
+        store.put(bytes(4_000_000))
+    assert "run the same again" in caught.value.hint
+    with pytest.raises(StoreError, match="disk is full"):
+        store.publish(big)
+    assert unfinished(store) == []
+    assert len(list((small_disk / "store").rglob("*/*/*/*"))) == 1
+    store.verify(kept)
+    store.put(b"there is room again")
+
+
+def test_a_full_disk_leaves_a_replaced_file_as_it_was(small_disk: Path) -> None:
+    write_file(small_disk / "file", b"old")
+    with pytest.raises(StoreError, match="disk is full"):
+        write_file(small_disk / "file", bytes(4_000_000))
+    assert [path.name for path in small_disk.iterdir()] == ["file"]
+    assert (small_disk / "file").read_bytes() == b"old"
+
+
+def test_a_full_disk_leaves_the_ledger_whole(small_disk: Path) -> None:
+    ledger = Ledger(small_disk / "ledger.db")
+    ledger.record("first", 1)
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as file:  # noqa: PT012
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(StoreError, match=r"ledger could not be written .* disk is full"):
+        ledger.record("second", "x" * 100_000)
+    filler.unlink()
+    assert ledger.result("second") is None
+    ledger.record("second", "x" * 100_000)
+    assert (ledger.result("first"), len(ledger.result("second"))) == (1, 100_000)
+    ledger.verify_audit()
+
+
+def test_a_limit_on_file_sizes_is_an_error_that_says_so(tmp_path: Path, victim: Callable[..., Victim]) -> None:
+    running = victim("limited", tmp_path)
+    assert "larger than allowed" in running.line()
+    assert Store(tmp_path / "store").read(running.line()) == b"small"
+    assert "ledger could not be written" in running.line()
+    assert running.process.wait() == 0
+    assert unfinished(Store(tmp_path / "store")) == []
+    ledger = Ledger(tmp_path / "ledger.db")
+    assert ledger.result("small") == 1
+    ledger.record("after", 2)
+
+
+def test_a_read_only_disk_can_be_read(small_disk: Path) -> None:
+    store, ledger = Store(small_disk / "store"), Ledger(small_disk / "ledger.db")
+    sha = store.put(b"x")
+    with store.scratch() as folder:
+        (folder / "f").write_bytes(b"x")
+        tree = store.publish(folder)
+    ledger.record("key", 1)
+    ledger.close()
+    read_only(small_disk)
+    assert store.read(sha) == b"x"
+    assert (store.fetch(tree) / "f").read_bytes() == b"x"
+    assert store.put(b"x") == sha, "nothing needs to be written"
+    assert Ledger(small_disk / "ledger.db").result("key") == 1
+    for attempt in (
+        lambda: store.put(b"new"),
+        lambda: store.drop(tree),
+        lambda: store.drop(sha),
+        lambda: store.scratch().__enter__(),
+        lambda: Ledger(small_disk / "ledger.db").record("new", 1),
+        lambda: Ledger(small_disk / "other.db").result("key"),
+        lambda: Ledger(small_disk / "folder" / "other.db").result("key"),
+    ):
+        with pytest.raises(StoreError, match=r"read-only|cannot be opened"):
+            attempt()
+    store.verify(tree)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, create_engine, inspect, text
+
+from luban.errors import StoreError
+from luban.store.ledger import Ledger
+from luban.store.migrations import MIGRATIONS, migrate, schema_number
+from luban.store.tables import METADATA
+
+
+def add_note(connection: Connection) -> None:
+    connection.execute(text("ALTER TABLE runs ADD COLUMN note TEXT"))
+
+
+def fill_note(connection: Connection) -> None:
+    connection.execute(text("UPDATE runs SET note = name"))
+
+
+def fail(connection: Connection) -> None:
+    connection.execute(text("DELETE FROM runs"))
+    raise KeyError("a migration that fails")
+
+
+@pytest.fixture
+def older(ledger_url: str) -> str:
+    """A ledger as this code makes it, with a run: the older one of what later code would bring forward."""
+    ledger = Ledger(ledger_url)
+    ledger.end_run(ledger.begin_run("reviews", {}, {}), "done")
+    ledger.close()
+    return ledger_url
+
+
+def engine_of(url: str):
+    return create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+
+
+def test_an_older_ledger_is_brought_forward_step_by_step(older: str) -> None:
+    engine = engine_of(older)
+    later = (*MIGRATIONS, add_note, fill_note)
+    with engine.begin() as connection:
+        assert migrate(connection, later) == 1 + len(MIGRATIONS)
+        assert schema_number(connection) == 1 + len(later)
+    with engine.begin() as connection:
+        assert migrate(connection, later) == 1 + len(later), "nothing is done twice"
+        assert connection.execute(text("SELECT name, note FROM runs")).all() == [("reviews", "reviews")]
+    engine.dispose()
+
+
+def test_a_newer_ledger_is_refused(older: str) -> None:
+    engine = engine_of(older)
+    with engine.begin() as connection:
+        migrate(connection, (*MIGRATIONS, add_note))
+    engine.dispose()
+    with pytest.raises(StoreError, match="a newer one wrote it"):
+        Ledger(older).runs()
+
+
+def test_a_migration_that_fails_leaves_the_ledger_as_it_was(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    ledger = Ledger(url)
+    ledger.begin_run("reviews", {}, {})
+    from luban.store import database
+
+    with pytest.raises(KeyError), ledger._database.write() as tx:
+        migrate(tx.connection, (*MIGRATIONS, add_note, fail))
+    assert database.now()
+    assert len(ledger.runs()) == 1
+    with ledger.reading() as tx:
+        assert "note" not in {column["name"] for column in inspect(tx.connection).get_columns("runs")}
+        assert schema_number(tx.connection) == 1 + len(MIGRATIONS)
+
+
+def test_every_row_has_a_workspace() -> None:
+    for table in METADATA.tables.values():
+        assert next(iter(table.primary_key)).name == "workspace", table.name
