@@ -78,7 +78,7 @@ def _top(
 def _slice(found: Units, config: BagConfig, owners: np.ndarray, number: int, slices: int) -> _Survivors:
     """Survivors among the windows whose keys fall into one slice."""
     keys, first, lengths, rows = _windows(found, config, number, slices)
-    order = np.argsort(keys, kind="stable")
+    order = _sorted_and_frequent(keys, config.min_rows)
     keys, first, lengths, rows = keys[order], first[order], lengths[order], rows[order]
     impostor = _impostors(found, keys, first, lengths)
     collisions = int(impostor.sum())
@@ -92,6 +92,16 @@ def _slice(found: Units, config: BagConfig, owners: np.ndarray, number: int, sli
     num_owners = np.add.reduceat(new_key | _changes(owners[rows]), starts, dtype=np.int64)
     kept = num_owners >= config.min_rows
     return _Survivors(first[starts][kept], lengths[starts][kept], num_rows[kept], collisions)
+
+
+def _sorted_and_frequent(keys: np.ndarray, least: int) -> np.ndarray:
+    """Positions in order of keys, then of position, of the keys that occur `least` times or more."""
+    order = np.argsort(keys, kind="stable")
+    if least == 1 or not len(keys):
+        return order
+    starts = np.flatnonzero(_changes(keys[order]))
+    sizes = np.diff(starts, append=len(keys))
+    return order[np.repeat(sizes >= least, sizes)]
 
 
 def _changes(values: np.ndarray) -> np.ndarray:
