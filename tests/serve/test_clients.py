@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,8 +11,9 @@ import httpx
 import pytest
 
 from luban.serve.config import ServeConfig
+from luban.serve.server import serving
 
-from .conftest import FakeBundle
+from .conftest import FakeBundle, HandOrigin
 from .test_live import until
 
 HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
@@ -100,6 +102,18 @@ def test_large_requests_wait_in_line_and_health_does_not(client: httpx.Client, b
         assert time.monotonic() - started < 9, "health waited for the large requests"
         bundle.go_on.set()
         assert [future.result().status_code for future in waiting] == [200, 200]
+
+
+def test_requests_that_run_are_finished_before_it_stops(origin: HandOrigin, bundle: FakeBundle) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with serving(origin, ServeConfig(port=0), {}) as address:
+            rows = [{"text": "wait"}] * 50
+            asked = pool.submit(httpx.post, f"{address}/v1/predict", json={"rows": rows}, timeout=10)
+            until(lambda: "luban_waiting_requests 1.0" in httpx.get(f"{address}/metrics").text)
+            threading.Timer(0.3, bundle.go_on.set).start()
+        assert asked.result().status_code == 200
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{address}/health")
 
 
 def test_pipelined_requests_are_answered_in_order(client: httpx.Client) -> None:

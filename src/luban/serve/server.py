@@ -41,9 +41,9 @@ def serve(
     `ready` is called with the address (`http://127.0.0.1:8000`) once requests are answered. Raises
     ServeError where it cannot listen or must not, BundleError where a folder's bundle cannot be served.
     """
+    log.set_up()
     with _running(origin, config, os.environ if environment is None else environment) as (server, listening):
         server.on_ready = ready
-        log.set_up()
         server.run(sockets=[listening])
         LOG.info("stopped")
 
