@@ -86,6 +86,10 @@ class BagConfig(Config):
     """Characters of a value that are read; what is cut is counted."""
 
 
+CONFIGS: dict[str, type[Config]] = {"index": IndexConfig, "vector": VectorConfig, "bag": BagConfig}
+"""The settings of each kind that is built; the others are reserved."""
+
+
 @dataclass(frozen=True)
 class Want:
     """What a family asks of a column: a kind of array and how it is to be made."""

@@ -69,7 +69,7 @@ class Scaling:
     @property
     def average(self) -> float:
         """Where a missing value goes: the training mean, on this scale."""
-        return self.mean - self.offset if self.kind == "none" else 0.0
+        return min(max(self.mean - self.offset, -LARGEST), LARGEST) if self.kind == "none" else 0.0
 
     def _ranks(self, values: np.ndarray) -> np.ndarray:
         known = np.isfinite(values)
