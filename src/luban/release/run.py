@@ -1,0 +1,126 @@
+"""The verb `release`: a candidate through the gates, with its reports, into the registry.
+
+Decided here: what the clock says (time for one row) is recorded as a decision before a gate sees it; the
+bundle that is published is the trained one with reports, lineage and the audit chain's head added, so its
+identity is what training gave; a version that the registry has already is not written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from luban.bundle.bundle import Bundle
+from luban.bundle.manifest import Manifest
+from luban.bundle.write import with_reports
+from luban.catalog import canonical
+from luban.data.dataset import Dataset
+from luban.policy.rules import Actor
+from luban.release.config import ReleaseConfig
+from luban.release.gates.base import Case, Verdict
+from luban.release.gates.run import refuse, run_gates
+from luban.release.measure import measure
+from luban.release.promotion import should_promote
+from luban.release.registry import CHAMPION, Registry, Release, Version
+from luban.release.reports import reports
+from luban.store.home import Home
+
+Step = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is to be released, and all that was found out about it.
+
+    `folder` is what `train` left; `project`, `training` and `evaluation` are JSON.
+    """
+
+    project: dict[str, Any]
+    dataset: Dataset
+    folder: Path
+    key: str
+    training: dict[str, Any]
+    evaluation: dict[str, Any]
+    run_id: str
+
+
+def check(
+    candidate: Candidate, config: ReleaseConfig, decide: Callable[[str, Callable[[], Any]], Any], step: Step
+) -> list[Verdict]:
+    """Every gate's verdict on the candidate."""
+    from safetensors.numpy import load_file
+
+    step("loading the bundle", 0.0)
+    bundle = Bundle.load(candidate.folder / "bundle")
+    case = Case(
+        bundle=bundle,
+        dataset=candidate.dataset,
+        evaluation=candidate.evaluation,
+        training=candidate.training,
+        project=candidate.project,
+        outputs=load_file(candidate.folder / "outputs.safetensors")["model"],
+        measured=decide("measured", lambda: measure(bundle, candidate.dataset)),
+    )
+    return run_gates(case, config.gates, step)
+
+
+def publish(
+    candidate: Candidate,
+    verdicts: list[Verdict],
+    home: Home,
+    registry: Registry,
+    actor: Actor,
+    config: ReleaseConfig,
+    force: str | None = None,
+) -> Version:
+    """Write the bundle with its reports and release it; promote it where the project's rule says so.
+
+    Raises ReleaseError naming the gates that failed, unless `force` gives a reason.
+    """
+    if force is None:
+        refuse(verdicts)
+    name = str(candidate.project["name"])
+    identity = Bundle.load(candidate.folder / "bundle").identity
+    known = [version for version in registry.versions(name) if version.identity == identity]
+    if known:
+        return known[0]
+    with home.store.scratch("release") as folder:
+        _write(candidate, verdicts, home, folder)
+        tree = home.store.publish(folder)
+    metrics = {
+        metric: found["value"]
+        for metric, found in candidate.evaluation["metrics"].items()
+        if metric in candidate.evaluation["headline"]
+    }
+    version = registry.release(
+        Release(name, tree, identity, verdicts, metrics, candidate.run_id), actor, forced_reason=force
+    )
+    return _promoted(version, candidate, registry, actor, config)
+
+
+def _write(candidate: Candidate, verdicts: list[Verdict], home: Home, folder: Path) -> Manifest:
+    project, dataset = candidate.project, candidate.dataset
+    lineage = {
+        "run": candidate.run_id,
+        "dataset": dataset.fingerprint,
+        "data": dataset.info.get("lineage", {}),
+        "training": candidate.key,
+        "seed": project["seed"],
+        "chosen": candidate.training["chosen"],
+    }
+    written = reports(candidate, verdicts, lineage)
+    written["decisions.json"] = canonical({"train": home.ledger.decisions(candidate.key)})
+    return with_reports(candidate.folder / "bundle", folder, written, lineage, home.ledger.audit_head())
+
+
+def _promoted(
+    version: Version, candidate: Candidate, registry: Registry, actor: Actor, config: ReleaseConfig
+) -> Version:
+    if CHAMPION in version.aliases:
+        return version
+    promote, reason = should_promote(config.promote, candidate.evaluation["comparisons"].get("champion"))
+    if not promote:
+        return version
+    return registry.promote(version.name, version.number, actor, reason=reason)
