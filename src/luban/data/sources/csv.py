@@ -29,7 +29,7 @@ from luban.errors import DataError
 
 DELIMITERS = ",;\t|"
 HEAD_BYTES = 1 << 16
-BLOCK_BYTES = 1 << 22
+BLOCK_BYTES = 1 << 20
 MAX_BLOCK_BYTES = 1 << 29
 
 Encoding = Annotated[str | None, AfterValidator(known_encoding)]
@@ -121,7 +121,7 @@ class _Reader:
     def _header(self) -> tuple[list[str], list[str]]:
         """The names to give, and those that the parser gives."""
         with self._stream() as stream:
-            if not stream.read(CHUNK_BYTES).strip():
+            if not stream.read(CHUNK_BYTES).strip(b"\r\n"):
                 raise DataError(f"`{self.place.shown}` is empty.", "Give a file with a header and rows.")
         keys = self._keys()
         names = [name or f"column_{position}" for position, name in enumerate(keys, 1)]

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import codecs
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from luban.data.sources.place import CHUNK_BYTES, READ_ERRORS, Place, unreadable
@@ -23,19 +23,9 @@ from luban.errors import DataError
 
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _FOUND: dict[tuple[str, str, str | None], str] = {}
-_PAIR_OF_ASCII = bytes(range(0x40, 0x7F))
-
-
-@dataclass
-class _Tally:
-    """What decoding a whole file showed."""
-
-    bad_at: int | None = None
-    """Byte offset of the first byte that is not of this encoding, or None."""
-    good: int = 0
-    """Characters beyond ASCII."""
-    bad: int = 0
-    """Replaced ones."""
+_SECOND_BYTES_OF_ASCII = bytes(range(0x40, 0x7F))
+_ASCII = re.compile("[\x00-\x7f]+")
+ENOUGH_CHARACTERS = 100_000
 
 
 def known_encoding(name: str | None) -> str | None:
@@ -81,9 +71,8 @@ def _detect(place: Place) -> str:
     bad_at = _first_bad(place.open, "utf-8")
     if bad_at is None:
         return "utf-8"
-    tally = _replaced(place.open)
     advice = "Save it as UTF-8, repair that byte, or set `encoding` (for Western files, cp1252)."
-    if tally.good > 2 * tally.bad:
+    if _mostly_utf8(place.open):
         raise DataError(f"`{place.shown}` is UTF-8 that is damaged at byte {bad_at}.", advice)
     other_at = _first_bad(place.open, "gb18030")
     if other_at is not None:
@@ -113,29 +102,35 @@ def _first_bad(opener: Callable[[], IO[bytes]], encoding: str) -> int | None:
             seen += len(chunk)
 
 
-def _replaced(opener: Callable[[], IO[bytes]]) -> _Tally:
-    """How many characters beyond ASCII UTF-8 would give, good and bad."""
-    tally = _Tally()
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    with opener() as stream:
-        while chunk := stream.read(CHUNK_BYTES):
-            text = decoder.decode(chunk)
-            bad = text.count("\ufffd")
-            tally.bad += bad
-            tally.good += len(text) - len(text.encode("ascii", "ignore")) - bad
-    return tally
+def _mostly_utf8(opener: Callable[[], IO[bytes]]) -> bool:
+    """Whether of the first characters beyond ASCII more than two thirds are whole in UTF-8."""
+    characters = 0
+    replaced = 0
+    for text in _beyond_ascii(opener, "utf-8"):
+        replaced += text.count("\ufffd")
+        characters += len(text)
+    return 3 * replaced < characters
 
 
 def _looks_chinese(opener: Callable[[], IO[bytes]]) -> bool:
-    """Whether at most half of all characters of two bytes have an ASCII second byte."""
-    decoder = codecs.getincrementaldecoder("gb18030")()
-    pairs = ascii_second = 0
+    """Whether of the first characters beyond ASCII at most half have an ASCII letter as second byte."""
+    characters = ascii_second = 0
+    for text in _beyond_ascii(opener, "gb18030"):
+        encoded = text.encode("gb18030", "ignore")
+        ascii_second += len(encoded) - len(encoded.translate(None, _SECOND_BYTES_OF_ASCII))
+        characters += len(text)
+    return 2 * ascii_second <= characters
+
+
+def _beyond_ascii(opener: Callable[[], IO[bytes]], encoding: str) -> Iterator[str]:
+    """The first characters beyond ASCII, enough to judge by, chunk by chunk; U+FFFD for what is none."""
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    left = ENOUGH_CHARACTERS
     with opener() as stream:
-        while chunk := stream.read(CHUNK_BYTES):
-            beyond = "".join(c for c in decoder.decode(chunk) if c > "\x7f").encode("gb18030")
-            pairs += len(beyond) // 2
-            ascii_second += len(beyond) - len(beyond.translate(None, _PAIR_OF_ASCII))
-    return 2 * ascii_second <= pairs
+        while left > 0 and (chunk := stream.read(CHUNK_BYTES)):
+            text = _ASCII.sub("", decoder.decode(chunk))[:left]
+            left -= len(text)
+            yield text
 
 
 def open_utf8(place: Place, encoding: str) -> IO[bytes]:

@@ -171,19 +171,21 @@ _WORDS: dict[type, str] = {
 def _array(stream: IO[bytes], place: Place) -> Iterator[Item]:
     """Items of one array, each decoded as soon as it is whole."""
     text = _Text(stream)
-    text.take("[")
-    number = 0
-    while text.peek() != "]":
-        number += 1
-        where = f"{place.name}, item {number}"
-        try:
+    whole = 0
+    try:
+        text.take("[")
+        while text.peek() != "]" or whole:
             found, raw = text.value()
-            yield _checked(found, raw, where), len(raw)
-            if text.peek() != "]":
-                text.take(",")
-        except ValueError as error:
-            message = f"`{place.shown}` is not a JSON array: after item {number - 1}: {error}."
-            raise DataError(message, "Repair it, or write one object a line.") from error
+            whole += 1
+            yield _checked(found, raw, f"{place.name}, item {whole}"), len(raw)
+            if text.peek() == "]":
+                break
+            text.take(",")
+    except ValueError as error:
+        raise DataError(
+            f"`{place.shown}` is not a JSON array: after item {whole}: {error}.",
+            "Repair it, or write one object a line.",
+        ) from error
 
 
 class _Text:

@@ -133,7 +133,9 @@ class _Batch:
         """The batch, and an empty one from here on."""
         columns = [pa.array(self.texts, pa.string()), pa.array(self.labels, pa.string())]
         full = RawBatch(pa.RecordBatch.from_arrays(columns, schema=self.schema), tuple(self.rejects))
-        self.texts, self.labels, self.rejects, self.characters = [], [], [], 0
+        for each in (self.texts, self.labels, self.rejects):
+            each.clear()
+        self.characters = 0
         return full
 
 
