@@ -37,7 +37,8 @@ class Metrics:
         self._rows = Counter("luban_rows", "Rows that were asked.", registry=registry)
         self._row_errors = Counter("luban_row_errors", "Rows that got an error for an answer.", registry=registry)
         self._answers = Counter("luban_answers", "Answers by value.", ["value"], registry=registry)
-        self._values: set[str] = set()
+        self._by_route: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._by_value: dict[str, Counter] = {}
         self._waiting = Gauge("luban_waiting_requests", "Larger requests at work or waiting.", registry=registry)
         self._info = Gauge(
             "luban_model_info", "The model that answers.", ["model", "version", "identity"], registry=registry
@@ -50,8 +51,13 @@ class Metrics:
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count one request."""
-        self._requests.labels(route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        found = self._by_route.get((route, status))
+        if found is None:
+            # Looking labels up costs more than counting; there are few routes and statuses.
+            found = self._requests.labels(route, str(status)), self._seconds.labels(route)
+            self._by_route[route, status] = found
+        found[0].inc()
+        found[1].observe(seconds)
 
     def waiting(self, count: int) -> None:
         """Tell how many larger requests are at work or wait."""
@@ -63,10 +69,12 @@ class Metrics:
         if answered.num_errors:
             self._row_errors.inc(answered.num_errors)
         for value, count in answered.values.items():
-            if value not in self._values and len(self._values) >= MAX_VALUES:
-                value = "(other)"
-            self._values.add(value)
-            self._answers.labels(value).inc(count)
+            found = self._by_value.get(value)
+            if found is None:
+                found = self._answers.labels(value if len(self._by_value) < MAX_VALUES else "(other)")
+                if len(self._by_value) < MAX_VALUES:
+                    self._by_value[value] = found
+            found.inc(count)
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The figures now, and their media type, as a scraper's Accept header asks."""
