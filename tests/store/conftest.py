@@ -125,6 +125,8 @@ def victim() -> Iterator[Callable[..., Victim]]:
 
 def mount(options: str, folder: Path) -> None:
     """Mount a tmpfs, or skip and say why."""
+    if shutil.which("mount") is None:
+        pytest.skip("there is no `mount` here; the file-size limit is tested instead")
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(
@@ -142,6 +144,20 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-def read_only(folder: Path) -> None:
-    """Make a mounted disk read-only (permission bits do not bind root)."""
-    subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+@pytest.fixture
+def freezable(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """A folder, and what makes it read-only: another mount for root, whom permissions do not bind."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.getuid() == 0:
+        mount("size=8m", folder)
+        yield folder, lambda: subprocess.run(["mount", "-o", "remount,ro", folder], check=True) and None
+        subprocess.run(["umount", "-l", folder], check=True)
+        return
+    yield folder, lambda: change_modes(folder, 0o555, 0o444)
+    change_modes(folder, 0o755, 0o644)
+
+
+def change_modes(folder: Path, of_folders: int, of_files: int) -> None:
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(of_folders if path.is_dir() else of_files)

@@ -12,7 +12,7 @@ from luban.store.blobs import Store
 from luban.store.durable import write_file
 from luban.store.ledger import Ledger
 
-from .conftest import Victim, read_only
+from .conftest import Victim
 
 
 def unfinished(store: Store) -> list[Path]:
@@ -45,13 +45,29 @@ def test_a_full_disk_leaves_a_replaced_file_as_it_was(small_disk: Path) -> None:
     assert (small_disk / "file").read_bytes() == b"old"
 
 
+def fill(disk: Path) -> Path:
+    """Use up all space, to the last page."""
+    with pytest.raises(OSError, match="No space"), (disk / "filler").open("wb", buffering=0) as file:  # noqa: PT012
+        while True:
+            file.write(bytes(4096))
+    return disk / "filler"
+
+
+def test_no_byte_left(small_disk: Path) -> None:
+    store = Store(small_disk / "store")
+    store.put(b"makes the folders")
+    filler = fill(small_disk)
+    with pytest.raises(StoreError, match="disk is full"):
+        store.put(b"a few bytes, which wait in a buffer until they are flushed")
+    assert unfinished(store) == []
+    filler.unlink()
+    store.put(b"a few bytes")
+
+
 def test_a_full_disk_leaves_the_ledger_whole(small_disk: Path) -> None:
     ledger = Ledger(small_disk / "ledger.db")
     ledger.record("first", 1)
-    filler = small_disk / "filler"
-    with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as file:  # noqa: PT012
-        while True:
-            file.write(bytes(4096))
+    filler = fill(small_disk)
     with pytest.raises(StoreError, match=r"ledger could not be written .* disk is full"):
         ledger.record("second", "x" * 100_000)
     filler.unlink()
@@ -73,28 +89,38 @@ def test_a_limit_on_file_sizes_is_an_error_that_says_so(tmp_path: Path, victim: 
     ledger.record("after", 2)
 
 
-def test_a_read_only_disk_can_be_read(small_disk: Path) -> None:
-    store, ledger = Store(small_disk / "store"), Ledger(small_disk / "ledger.db")
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_read_only_disk_can_be_read(
+    freezable: tuple[Path, Callable[[], None]], victim: Callable[..., Victim], killed: bool
+) -> None:
+    disk, freeze = freezable
+    store, ledger = Store(disk / "store"), Ledger(disk / "ledger.db")
     sha = store.put(b"x")
     with store.scratch() as folder:
         (folder / "f").write_bytes(b"x")
         tree = store.publish(folder)
     ledger.record("key", 1)
     ledger.close()
-    read_only(small_disk)
+    if killed:  # so that the write-ahead log stays, with entries that are nowhere else
+        running = victim("release", disk / "ledger.db")
+        assert [running.line(), running.line()] == ["ready", "1"]
+        running.kill()
+        assert (disk / "ledger.db-wal").stat().st_size > 0
+    freeze()
+    assert bool(Ledger(disk / "ledger.db").audit_entries()) == killed
     assert store.read(sha) == b"x"
     assert (store.fetch(tree) / "f").read_bytes() == b"x"
     assert store.put(b"x") == sha, "nothing needs to be written"
-    assert Ledger(small_disk / "ledger.db").result("key") == 1
+    assert Ledger(disk / "ledger.db").result("key") == 1
     for attempt in (
         lambda: store.put(b"new"),
         lambda: store.drop(tree),
         lambda: store.drop(sha),
         lambda: store.scratch().__enter__(),
-        lambda: Ledger(small_disk / "ledger.db").record("new", 1),
-        lambda: Ledger(small_disk / "other.db").result("key"),
-        lambda: Ledger(small_disk / "folder" / "other.db").result("key"),
+        lambda: Ledger(disk / "ledger.db").record("new", 1),
+        lambda: Ledger(disk / "other.db").result("key"),
+        lambda: Ledger(disk / "folder" / "other.db").result("key"),
     ):
-        with pytest.raises(StoreError, match=r"read-only|cannot be opened"):
+        with pytest.raises(StoreError, match=r"read-only|permission is denied|cannot be opened"):
             attempt()
     store.verify(tree)

@@ -30,9 +30,9 @@ class Home:
     def open(cls, folder: Path) -> Home:
         """The state of the project in `folder`, created where it is not there yet. Raises StoreError."""
         state = folder / STATE
-        store = Store(os.environ.get("LUBAN_STORE") or state)
-        ledger = os.environ.get("LUBAN_LEDGER") or f"sqlite:///{state / 'ledger.db'}"
-        return cls(store, Ledger(ledger, os.environ.get("LUBAN_WORKSPACE") or "default"))
+        workspace = os.environ.get("LUBAN_WORKSPACE") or "default"
+        store = Store(os.environ.get("LUBAN_STORE") or state, workspace)
+        return cls(store, Ledger(os.environ.get("LUBAN_LEDGER") or state / "ledger.db", workspace))
 
     def keep(self, key: str, make: Callable[[Path], None], fence: Any = None) -> Path:
         """The folder kept under the result key, made once by `make(folder)` and never changed again.

@@ -40,15 +40,19 @@ class Scratch:
 
     @contextlib.contextmanager
     def file(self, prefix: str, suffix: str = "") -> Iterator[BinaryIO]:
-        """A new file open for writing, with its path as `name`; removed at the end unless it was renamed."""
+        """A new file open for writing, with its path as `name`; removed at the end unless it was renamed.
+
+        Whoever wants its bytes kept flushes it first.
+        """
         self.sweep()
         with writing("a working file", self.root):
             make_folder(self.root)
             file = self._locked_file(prefix, suffix)
         try:
-            with file:
-                yield file
+            yield file
         finally:
+            with contextlib.suppress(OSError):  # who wanted the bytes has flushed them, and heard of a full disk
+                file.close()
             lock_path(file).unlink(missing_ok=True)
 
     def _locked_file(self, prefix: str, suffix: str) -> BinaryIO:
