@@ -7,20 +7,15 @@ rows are coincidence. Does not know any step.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from luban.catalog import STEPS, Choice, Config, OneOf, execution
-
-
-def _form(value: Any) -> str:
-    return "auto" if isinstance(value, str) else "list"
-
+from luban.catalog import STEPS, Choice, Config, OneOf, auto_or_list, execution
 
 Steps = Annotated[
     Annotated[Literal["auto"], Tag("auto")] | Annotated[tuple[Annotated[Choice, OneOf(STEPS)], ...], Tag("list")],
-    Discriminator(_form),
+    Discriminator(auto_or_list),
 ]
 
 

@@ -1,0 +1,250 @@
+"""What the columns of a table are, where nobody has said so: types, roles, and a likely target.
+
+Decided here: types are judged by the column types themselves on a sample, the surest wins, the first of
+the catalog where two are equally sure. What is stated is never changed. A target of few distinct values
+is a category, whatever its values look like. An id is a column of unique values that is named like one, or
+that counts rows. Every conclusion comes with its reason. Does not know column types, but for the names of
+those that roles ask for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from luban.catalog import FEATURES, STEPS, nearest
+from luban.data.config import ColumnConfig
+from luban.data.schema import Column, Role, Schema
+from luban.data.sources.base import Source
+from luban.errors import BadValue, ConfigError
+
+CLASSES = "category"
+_ROLE_TYPES: dict[Role, str] = {"time": "time", "weight": "number", "id": CLASSES, "subject": CLASSES, "group": CLASSES}
+_ID_NAME = re.compile(
+    r"(^|[_\-. ])(id|uuid|guid|key|no|nr|index|rowid|row_id)$|[a-z]ID$|编号|序号|单号|^Unnamed: 0$", re.I
+)
+_TARGET_NAMES = "label,labels,target,class,y,outcome,churn,churned,sentiment,category,result,标签,类别,分类,目标,结果"
+_LEFT = 0.3
+"""A type is judged by what it can read only if so much of the sample is left."""
+_MANY = 50
+"""From so many rows on it means something that all values of a column differ."""
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What a column was taken for, and why, in words."""
+
+    column: Column
+    reason: str
+    stated: bool
+    """The role was stated, or follows from what was stated."""
+
+
+class Cleaner(Protocol):
+    """What is asked of a row step here."""
+
+    def suited(self, readable: Callable[[str], bool], /) -> Cleaner:
+        """The step for a column whose type can read these strings."""
+
+    def value(self, raw: Any, /) -> Any:
+        """One value after the step."""
+
+
+def conclude(
+    sample: Mapping[str, Sequence[Any]],
+    columns: Mapping[str, ColumnConfig],
+    roles: Mapping[str, Role],
+    steps: Sequence[Cleaner] = (),
+) -> list[Conclusion]:
+    """Type and role of every column of a sample (name to raw values, None where missing), in order.
+
+    `columns` and `roles` are what is stated; `steps` are what the values go through before they are
+    parsed. Raises ConfigError for a column that is stated but not there.
+    """
+    for name in [*columns, *roles]:
+        if name not in sample:
+            raise _no_column(name, list(sample))
+    return [_column(name, values, columns.get(name), roles.get(name), steps) for name, values in sample.items()]
+
+
+def _no_column(name: str, known: list[str]) -> ConfigError:
+    close = nearest(name, known)
+    hint = f"Did you mean `{close}`? " if close else ""
+    return ConfigError(f"The data has no column `{name}`.", f"{hint}Columns: {', '.join(known)}.")
+
+
+def _column(
+    name: str, values: Sequence[Any], stated: ColumnConfig | None, role: Role | None, steps: Sequence[Cleaner]
+) -> Conclusion:
+    present = [value for value in (_through(steps, value) for value in values) if value is not None]
+    if stated is not None and stated.type is not None:
+        column = Column(name=name, type=stated.type, role=role or "input", settings=stated.settings)
+        return Conclusion(column, "stated", role is not None)
+    kind, reason = guess(present, steps)
+    if role == "target":
+        kind, reason = _target(kind, reason, present)
+    elif role in _ROLE_TYPES:
+        kind, reason = _ROLE_TYPES[role], f"a column of role {role}"
+    elif role is None and (why := _names_rows(name, present)):
+        return Conclusion(Column(name=name, type=CLASSES, role="id"), why, False)
+    return Conclusion(Column(name=name, type=kind, role=role or "input"), reason, role is not None)
+
+
+def _through(steps: Sequence[Cleaner], value: Any) -> Any:
+    for step in steps:
+        value = step.value(value)
+    return value
+
+
+def guess(present: Sequence[Any], steps: Sequence[Cleaner]) -> tuple[str, str]:
+    """The best type for these raw values, and why."""
+    if not present:
+        return CLASSES, "nothing in the sample to judge by"
+    texts = [as_text(value) for value in present]
+    best, score, why = CLASSES, 0.0, "nothing else fits"
+    for kind in FEATURES.names():
+        sample = suited(texts, kind, steps)
+        if len(sample) < _LEFT * len(texts):
+            continue
+        found = FEATURES.make(kind).infer(sample)
+        if found is not None and found.score > score:
+            best, score, why = kind, found.score, found.reason
+    return best, why
+
+
+def suited(texts: Sequence[str], kind: str, steps: Sequence[Cleaner]) -> list[str]:
+    """What is left of raw values after steps that suit themselves to a column type."""
+    readable = reader(FEATURES.make(kind))
+    for step in steps:
+        step = step.suited(readable)
+        texts = [text for text in map(step.value, texts) if text is not None]
+    return list(texts)
+
+
+def reader(feature: Any) -> Callable[[str], bool]:
+    """Whether a column type can read a string as a value."""
+
+    def readable(text: str) -> bool:
+        try:
+            return feature.parse_value(text) is not None
+        except BadValue:
+            return False
+
+    return readable
+
+
+def as_text(value: Any) -> str:
+    """A raw value of any type as people would write it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    return str(value)
+
+
+def _target(kind: str, reason: str, present: Sequence[Any]) -> tuple[str, str]:
+    """A target's type: a category where its distinct values are few."""
+    texts = {as_text(value) for value in present}
+    count, rows = len(texts), len(present)
+    if kind == CLASSES or not rows:
+        return kind, reason
+    if count <= 2:
+        return CLASSES, f"the target has {count} distinct values"
+    numbers = _integers(present)
+    if kind == "number":
+        whole = numbers is not None and max(numbers) - min(numbers) + 1 == count
+        if whole and count <= 10 and rows >= 10 * count:
+            return CLASSES, f"the target has {count} distinct values, consecutive whole numbers"
+        return kind, reason
+    if count <= max(2, min(1000, rows // 2)):
+        return CLASSES, f"the target has {count} distinct values in {rows} rows"
+    return kind, reason
+
+
+def _integers(present: Sequence[Any]) -> list[int] | None:
+    try:
+        numbers = [float(as_text(value)) for value in present]
+    except ValueError:
+        return None
+    return [int(number) for number in numbers] if all(number.is_integer() for number in numbers) else None
+
+
+def _names_rows(name: str, present: Sequence[Any]) -> str | None:
+    """Why a column names its rows, or None."""
+    texts = [as_text(value) for value in present]
+    if len(texts) < 2 or len(set(texts)) < len(texts) or max(map(len, texts)) > 64:
+        return None
+    numbers = _integers(present)
+    if _ID_NAME.search(name) and (numbers is not None or not any(" " in text for text in texts)):
+        return "unique values, and named like an id"
+    if numbers and len(numbers) >= _MANY and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
+        return "counts the rows"
+    return None
+
+
+@dataclass(frozen=True)
+class Look:
+    """A first look at a table: its columns, and what might be predicted."""
+
+    conclusions: tuple[Conclusion, ...]
+    targets: tuple[tuple[str, str], ...]
+    """Likely targets, the likeliest first: column and reason."""
+    rows: int
+    """Rows that were looked at."""
+    complete: bool
+    """There were no more rows."""
+
+    @property
+    def schema(self) -> Schema:
+        """The columns, none of them a target."""
+        return Schema(columns=tuple(conclusion.column for conclusion in self.conclusions))
+
+
+def look(source: Source, target: str | None = None, rows: int = 10_000) -> Look:
+    """The columns of a source, judged by its first rows. Raises ConfigError if `target` is not among them."""
+    sample, complete = head(source, rows)
+    steps = [STEPS.make("unicode"), STEPS.make("missing")]
+    values = {name: sample.column(name).to_pylist() for name in sample.schema.names}
+    conclusions = conclude(values, {}, {target: "target"} if target else {}, steps)
+    targets = [] if target else _likely(values, conclusions)
+    return Look(tuple(conclusions), tuple(targets), sample.num_rows, complete)
+
+
+def head(source: Source, rows: int) -> tuple[pa.Table, bool]:
+    """The first rows of a source, and whether they are all."""
+    batches: list[pa.RecordBatch] = []
+    count = 0
+    for batch in source.read(rows):
+        batches.append(batch.rows)
+        count += batch.rows.num_rows
+        if count > rows:
+            break
+    table = pa.Table.from_batches(batches)
+    return table.slice(0, rows), table.num_rows <= rows
+
+
+def _likely(values: Mapping[str, Sequence[Any]], conclusions: Sequence[Conclusion]) -> list[tuple[str, str]]:
+    """Columns that could be a target, likeliest first."""
+    found: list[tuple[float, str, str]] = []
+    last = conclusions[-1].column.name if conclusions else ""
+    for conclusion in conclusions:
+        name = conclusion.column.name
+        present = [as_text(value) for value in values[name] if value is not None]
+        distinct = len(set(present))
+        if conclusion.column.role != "input" or distinct < 2:
+            continue
+        score, reasons = 0.0, []
+        if name.lower() in _TARGET_NAMES.split(","):
+            score, reasons = 2.0, [f"named `{name}`"]
+        if distinct <= 20 and distinct * 5 <= len(present):
+            score, reasons = score + 1, [*reasons, f"{distinct} distinct values"]
+        if name == last:
+            score, reasons = score + 0.5, [*reasons, "the last column"]
+        if score:
+            found.append((score, name, ", ".join(reasons)))
+    return [(name, reason) for _, name, reason in sorted(found, key=lambda one: -one[0])]

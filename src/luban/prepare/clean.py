@@ -1,0 +1,141 @@
+"""The first pass: raw rows through row steps and parsers, a batch at a time, in any process.
+
+Decided here: a value of an input, target or weight column that cannot be read sets its row aside, and so do
+a missing target and a row without any input (a model could not answer it); elsewhere an unreadable
+value is missing, and counted. Knows no files, no other batch, and no set steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from luban.data.rows import row_hashes
+from luban.data.schema import Column
+from luban.prepare.plan import Plan
+
+HASH = "_hash"
+NUM_EXAMPLES = 5
+_MUST_READ = ("input", "target", "weight")
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A row that is set aside, by its place in the batch."""
+
+    row: int
+    rule: str
+    column: str
+    reason: str
+
+
+@dataclass
+class Changes:
+    """How often a rule changed a column's values, with a few examples: place in the batch, before, after."""
+
+    count: int = 0
+    examples: list[tuple[int, str, str | None]] = field(default_factory=list)
+
+
+@dataclass
+class Cleaned:
+    """A batch after row steps and parsing: all its rows, also those that are dropped."""
+
+    parsed: pa.RecordBatch
+    """The columns of the schema in their types' storage, and `_hash`."""
+    dropped: list[Dropped]
+    """At most one entry a row, ascending."""
+    changes: dict[tuple[str, str], Changes]
+    """By column and rule."""
+    present: dict[str, int]
+    """Values by column that were there to be read."""
+    bad: dict[str, int]
+    """Values by column that could not be read."""
+    bad_examples: dict[str, tuple[str, str]]
+    """A value and the reason, by column."""
+
+
+class Clean:
+    """Maps a raw batch to a Cleaned one. Depends on nothing but its plan and that batch."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def __getstate__(self) -> Plan:
+        return self.plan
+
+    def __setstate__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def __call__(self, raw: pa.RecordBatch) -> Cleaned:
+        """The batch after row steps and parsing."""
+        cleaned = Cleaned(pa.record_batch({}), [], {}, {}, {}, {})
+        dropped: dict[int, Dropped] = {}
+        columns = [
+            self._column(column, raw.column(column.name), cleaned, dropped) for column in self.plan.schema.columns
+        ]
+        self._whole_rows(columns, dropped)
+        names = [column.name for column in self.plan.schema.columns]
+        cleaned.parsed = pa.RecordBatch.from_arrays([*columns, row_hashes(raw)], [*names, HASH])
+        cleaned.dropped = [dropped[row] for row in sorted(dropped)]
+        return cleaned
+
+    def _column(self, column: Column, raw: pa.Array, cleaned: Cleaned, dropped: dict[int, Dropped]) -> pa.Array:
+        values = raw
+        for kind, step in self._steps(column.name):
+            before = values
+            values, changed = step.apply(values)
+            _note(cleaned.changes, (column.name, kind), np.flatnonzero(changed), before, values)
+        parsed = self.plan.features[column.name].parse(values)
+        cleaned.present[column.name] = len(values) - values.null_count
+        cleaned.bad[column.name] = len(parsed.bad)
+        if parsed.changed:
+            cleaned.changes.setdefault((column.name, "parse"), Changes()).count += parsed.changed
+        if parsed.bad:
+            row, reason = next(iter(parsed.bad.items()))
+            cleaned.bad_examples[column.name] = (_shown(values[row].as_py()), reason)
+            if column.role in _MUST_READ:
+                for row, reason in parsed.bad.items():
+                    dropped.setdefault(row, Dropped(row, "parse", column.name, reason))
+        return parsed.values
+
+    def _steps(self, name: str) -> Sequence[tuple[str, Any]]:
+        made: dict[str, Any] = self.__dict__.setdefault("_made", {})
+        if name not in made:
+            made[name] = self.plan.steps_of(name)
+        found: Sequence[tuple[str, Any]] = made[name]
+        return found
+
+    def _whole_rows(self, columns: list[pa.Array], dropped: dict[int, Dropped]) -> None:
+        """Drop rows without a target, and rows without any input."""
+        schema = self.plan.schema
+        missing = {c.name: values.is_null() for c, values in zip(schema.columns, columns, strict=True)}
+        target = schema.target
+        if target is not None:
+            for row in np.flatnonzero(missing[target.name].to_numpy(zero_copy_only=False)).tolist():
+                dropped.setdefault(row, Dropped(row, "target-missing", target.name, "has no value"))
+        inputs = [missing[column.name].to_numpy(zero_copy_only=False) for column in schema.inputs]
+        if inputs:
+            for row in np.flatnonzero(np.logical_and.reduce(inputs)).tolist():
+                dropped.setdefault(row, Dropped(row, "no-input", "", "every input column is missing in this row"))
+
+
+def _note(
+    changes: dict[tuple[str, str], Changes], key: tuple[str, str], rows: np.ndarray, before: pa.Array, after: pa.Array
+) -> None:
+    if not len(rows):
+        return
+    entry = changes.setdefault(key, Changes())
+    entry.count += len(rows)
+    for row in rows[: NUM_EXAMPLES - len(entry.examples)].tolist():
+        new = after[row].as_py()
+        entry.examples.append((row, _shown(before[row].as_py()), None if new is None else _shown(new)))
+
+
+def _shown(value: Any, most: int = 80) -> str:
+    text = str(value)
+    return text if len(text) <= most else f"{text[:most]}…"
