@@ -27,11 +27,17 @@ def test_half_a_surrogate_pair_is_refused() -> None:
         Text().parse_value("a\ud83d")
 
 
+def test_what_is_not_one_text_is_refused() -> None:
+    with pytest.raises(BadValue, match="list"):
+        Text().parse_value(["a"])
+
+
 def test_parts_of_both_scripts() -> None:
     parts = Text().parts("房间好, very clean!!")
     assert parts.names == ("房", "间", "好", ",", "very", "clean", "!!")
     assert parts.without([4]) == "房间好, clean!!"
     assert parts.without(range(7)) is None
+    assert Text().parts("हिन्दी में").names == ("हिन्दी", "में")
     assert Text().parts(None).names == ()
 
 

@@ -112,12 +112,11 @@ class NgramBag(Encoder):
             row_of = found.rows()
             pairs |= np.concatenate([row_of[:size] for size in sizes])[hits] << shift
         pairs.sort()
-        new = np.ones(len(pairs), bool)
-        np.not_equal(pairs[1:], pairs[:-1], out=new[1:])
-        starts = new.nonzero()[0]
-        counts = np.diff(starts, append=len(pairs))
-        pairs = pairs[starts]
-        return pairs & ((1 << shift) - 1), pairs >> shift, counts
+        bounds = np.ones(len(pairs) + 1, bool)
+        np.not_equal(pairs[1:], pairs[:-1], out=bounds[1:-1])
+        at = bounds.nonzero()[0]
+        pairs = pairs[at[:-1]]
+        return pairs & ((1 << shift) - 1), pairs >> shift, at[1:] - at[:-1]
 
     def _weigh(self, ids: np.ndarray, rows: np.ndarray, counts: np.ndarray, num_rows: int) -> np.ndarray:
         """Weights [N] float32. Sums run in order within a row (bincount), so neighbours change no bit."""

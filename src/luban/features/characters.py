@@ -59,11 +59,6 @@ def character_classes(codes: np.ndarray) -> np.ndarray:
     return found
 
 
-def cjk_pattern() -> str:
-    """Chinese characters and kana, as the inside of a regular expression's brackets."""
-    return "".join(f"{chr(first)}-{chr(last)}" for first, last in _CJK_RANGES)
-
-
 _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: " ", 0xFFE5: "¥", 0xFFE1: "£"}
 
 

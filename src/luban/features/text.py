@@ -7,9 +7,10 @@ the white space after it along when it is taken away. It knows no language.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from itertools import pairwise
 from statistics import fmean
 from typing import Any, ClassVar
@@ -20,12 +21,11 @@ import pyarrow as pa
 from luban.errors import BadValue
 from luban.features.bag import NgramBag
 from luban.features.base import Encoder, Feature, Guess, Parts, Value
-from luban.features.characters import CJK, DIGIT, LETTER, SPACE, character_classes, cjk_pattern
+from luban.features.characters import CJK, DIGIT, LETTER, SPACE, character_classes
 from luban.features.kinds import Arrays
 
 MAX_PARTS = 512
 """More parts than these are joined to runs of equal length."""
-_PIECE = re.compile(rf"[{cjk_pattern()}]|[^\W_{cjk_pattern()}]+|(?:[^\w\s]|_)+")
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,12 @@ class Text(Feature):
         return Guess(0.3, "anything can be text")
 
     def parse_value(self, raw: Any) -> Value:
-        """The text as it is; numbers and truth values as Python writes them; None if blank."""
+        """The text as it is; numbers, truth values and times as Python writes them; None if blank."""
         if raw is None or raw != raw:  # NaN
             return None
-        text = raw if isinstance(raw, str) else str(raw)
+        if not isinstance(raw, str | int | float | Decimal | date):
+            raise BadValue(f"is a {type(raw).__name__}, not text")
+        text = str(raw)
         if not text or text.isspace():
             return None
         try:
@@ -79,7 +81,7 @@ class Text(Feature):
         """Words, Chinese characters and runs of punctuation, at most `MAX_PARTS`."""
         if value is None:
             return TextParts((), None, (0,))
-        starts = [match.start() for match in _PIECE.finditer(value)]
+        starts = _piece_starts(value)
         if len(starts) > MAX_PARTS:
             starts = starts[:: -(-len(starts) // MAX_PARTS)]
         bounds = [0, *starts[1:], len(value)]
@@ -91,7 +93,7 @@ class Text(Feature):
         lengths = np.array([np.nan if value is None else len(value) for value in values], np.float64)
         sizes = np.nan_to_num(lengths).astype(np.int64)
         joined = "".join(value for value in values if value is not None)
-        classes = character_classes(np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32))
+        classes = _classes(joined)
         rows = np.repeat(np.arange(len(values)), sizes)
         with np.errstate(invalid="ignore"):
             counts = {c: np.bincount(rows[classes == c], minlength=len(values)) for c in (LETTER, DIGIT, CJK, SPACE)}
@@ -103,3 +105,17 @@ class Text(Feature):
                 "digits": counts[DIGIT] / inked,
                 "non_letters": 1 - letters / inked,
             }
+
+
+def _classes(text: str) -> np.ndarray:
+    return character_classes(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32))
+
+
+def _piece_starts(text: str) -> list[int]:
+    """Where a word, a run of punctuation or a Chinese character begins."""
+    classes = _classes(text)
+    classes[classes == DIGIT] = LETTER
+    new = classes != SPACE
+    new[1:] &= (classes[1:] == CJK) | (classes[1:] != classes[:-1])
+    starts: list[int] = np.flatnonzero(new).tolist()
+    return starts
