@@ -10,18 +10,19 @@ those that roles ask for.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from luban.catalog import FEATURES, STEPS, nearest
 from luban.data.config import ColumnConfig
 from luban.data.schema import Column, Role, Schema
-from luban.data.sources.base import Source
-from luban.errors import BadValue, ConfigError
+from luban.data.sources.base import RawBatch, Source
+from luban.errors import BadValue, ConfigError, DataError
 
 CLASSES = "category"
 _ROLE_TYPES: dict[Role, str] = {"time": "time", "weight": "number", "id": CLASSES, "subject": CLASSES, "group": CLASSES}
@@ -31,6 +32,7 @@ _ID_NAME = re.compile(
 _TARGET_NAMES = "label,labels,target,class,y,outcome,churn,churned,sentiment,category,result,标签,类别,分类,目标,结果"
 _LEFT = 0.3
 """A type is judged by what it can read only if so much of the sample is left."""
+_SPREAD, _SPREAD_BYTES = 20, 64 << 20
 _MANY = 50
 """From so many rows on it means something that all values of a column differ."""
 
@@ -54,22 +56,28 @@ class Cleaner(Protocol):
     def value(self, raw: Any, /) -> Any:
         """One value after the step."""
 
+    def apply(self, values: pa.Array, /) -> tuple[pa.Array, Any]:
+        """A column after the step."""
+
 
 def conclude(
-    sample: Mapping[str, Sequence[Any]],
+    sample: pa.Table,
     columns: Mapping[str, ColumnConfig],
     roles: Mapping[str, Role],
     steps: Sequence[Cleaner] = (),
 ) -> list[Conclusion]:
-    """Type and role of every column of a sample (name to raw values, None where missing), in order.
+    """Type and role of every column of a sample of raw rows, in order.
 
     `columns` and `roles` are what is stated; `steps` are what the values go through before they are
     parsed. Raises ConfigError for a column that is stated but not there.
     """
     for name in [*columns, *roles]:
-        if name not in sample:
-            raise _no_column(name, list(sample))
-    return [_column(name, values, columns.get(name), roles.get(name), steps) for name, values in sample.items()]
+        if name not in sample.schema.names:
+            raise _no_column(name, sample.schema.names)
+    return [
+        _column(name, cleaned(sample, name, steps), columns.get(name), roles.get(name), steps)
+        for name in sample.schema.names
+    ]
 
 
 def _no_column(name: str, known: list[str]) -> ConfigError:
@@ -79,9 +87,8 @@ def _no_column(name: str, known: list[str]) -> ConfigError:
 
 
 def _column(
-    name: str, values: Sequence[Any], stated: ColumnConfig | None, role: Role | None, steps: Sequence[Cleaner]
+    name: str, present: Sequence[Any], stated: ColumnConfig | None, role: Role | None, steps: Sequence[Cleaner]
 ) -> Conclusion:
-    present = [value for value in (_through(steps, value) for value in values) if value is not None]
     if stated is not None and stated.type is not None:
         column = Column(name=name, type=stated.type, role=role or "input", settings=stated.settings)
         return Conclusion(column, "stated", role is not None)
@@ -95,14 +102,17 @@ def _column(
     return Conclusion(Column(name=name, type=kind, role=role or "input"), reason, role is not None)
 
 
-def _through(steps: Sequence[Cleaner], value: Any) -> Any:
+def cleaned(sample: pa.Table, name: str, steps: Sequence[Cleaner]) -> list[Any]:
+    """The values of a column that are left after steps, without missing ones."""
+    values = sample.column(name).combine_chunks()
     for step in steps:
-        value = step.value(value)
-    return value
+        values, _ = step.apply(values)
+    found: list[Any] = values.drop_null().to_pylist()
+    return found
 
 
-def guess(present: Sequence[Any], steps: Sequence[Cleaner]) -> tuple[str, str]:
-    """The best type for these raw values, and why."""
+def guess(present: Sequence[Any], steps: Sequence[Cleaner] = ()) -> tuple[str, str]:
+    """The best type for values that went through `steps` already, and why."""
     if not present:
         return CLASSES, "nothing in the sample to judge by"
     texts = [as_text(value) for value in present]
@@ -118,11 +128,11 @@ def guess(present: Sequence[Any], steps: Sequence[Cleaner]) -> tuple[str, str]:
 
 
 def suited(texts: Sequence[str], kind: str, steps: Sequence[Cleaner]) -> list[str]:
-    """What is left of raw values after steps that suit themselves to a column type."""
+    """What is left of values once the steps have suited themselves to a column type."""
     readable = reader(FEATURES.make(kind))
     for step in steps:
-        step = step.suited(readable)
-        texts = [text for text in map(step.value, texts) if text is not None]
+        if (other := step.suited(readable)) is not step:
+            texts = [text for text in map(other.value, texts) if text is not None]
     return list(texts)
 
 
@@ -195,7 +205,7 @@ class Look:
     targets: tuple[tuple[str, str], ...]
     """Likely targets, the likeliest first: column and reason."""
     rows: int
-    """Rows that were looked at."""
+    """Rows that were judged by."""
     complete: bool
     """There were no more rows."""
 
@@ -206,35 +216,53 @@ class Look:
 
 
 def look(source: Source, target: str | None = None, rows: int = 10_000) -> Look:
-    """The columns of a source, judged by its first rows. Raises ConfigError if `target` is not among them."""
-    sample, complete = head(source, rows)
+    """The columns of a source, judged by its beginning. Raises ConfigError if `target` is not among them."""
+    first = head(source.read(), rows)
+    sample = first.sample
     steps = [STEPS.make("unicode"), STEPS.make("missing")]
-    values = {name: sample.column(name).to_pylist() for name in sample.schema.names}
-    conclusions = conclude(values, {}, {target: "target"} if target else {}, steps)
-    targets = [] if target else _likely(values, conclusions)
-    return Look(tuple(conclusions), tuple(targets), sample.num_rows, complete)
+    conclusions = conclude(sample, {}, {target: "target"} if target else {}, steps)
+    targets = [] if target else _likely(sample, conclusions)
+    return Look(tuple(conclusions), tuple(targets), sample.num_rows, first.complete)
 
 
-def head(source: Source, rows: int) -> tuple[pa.Table, bool]:
-    """The first rows of a source, and whether they are all."""
-    batches: list[pa.RecordBatch] = []
-    count = 0
-    for batch in source.read(rows):
-        batches.append(batch.rows)
-        count += batch.rows.num_rows
-        if count > rows:
+@dataclass(frozen=True)
+class Head:
+    """The beginning of a source: some of its rows to judge by, and all that was read for that."""
+
+    sample: pa.Table
+    batches: list[RawBatch]
+    complete: bool
+    """There were no more rows."""
+
+
+def head(batches: Iterator[RawBatch], rows: int) -> Head:
+    """Rows for inference: spread evenly over the beginning, because files are often sorted by class.
+
+    Reads 20 times `rows` or 64 MB. Raises DataError if there are none.
+    """
+    read: list[RawBatch] = []
+    count = size = 0
+    complete = True
+    for batch in batches:
+        read.append(batch)
+        count, size = count + batch.rows.num_rows, size + batch.rows.nbytes
+        if count >= _SPREAD * rows or size >= _SPREAD_BYTES:
+            complete = False
             break
-    table = pa.Table.from_batches(batches)
-    return table.slice(0, rows), table.num_rows <= rows
+    if not count:
+        raise DataError("The data has no rows.", "Check `data.source`.")
+    table = pa.Table.from_batches([batch.rows for batch in read])
+    chosen = np.linspace(0, count - 1, min(rows, count)).astype(np.int64)
+    return Head(table.take(pa.array(chosen)) if count > rows else table, read, complete)
 
 
-def _likely(values: Mapping[str, Sequence[Any]], conclusions: Sequence[Conclusion]) -> list[tuple[str, str]]:
+def _likely(sample: pa.Table, conclusions: Sequence[Conclusion]) -> list[tuple[str, str]]:
     """Columns that could be a target, likeliest first."""
     found: list[tuple[float, str, str]] = []
     last = conclusions[-1].column.name if conclusions else ""
     for conclusion in conclusions:
         name = conclusion.column.name
-        present = [as_text(value) for value in values[name] if value is not None]
+        present = [as_text(value) for value in sample.column(name).drop_null().to_pylist()]
         distinct = len(set(present))
         if conclusion.column.role != "input" or distinct < 2:
             continue

@@ -7,16 +7,15 @@ changes meanwhile. Errors that concern a whole column are raised here, once all 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from luban.data.infer import guess
+from luban.data.infer import cleaned, guess
 from luban.data.sources.base import RawBatch, Reject
 from luban.engine.base import Engine
 from luban.errors import DataError
@@ -100,8 +99,8 @@ def ingest(
                 found.raw.write(batch.rows)
                 yield batch.rows
 
-    for cleaned in engine.map(Clean(plan), rows(), num_workers):
-        _collect(found, cleaned, waiting.popleft())
+    for result in engine.map(Clean(plan), rows(), num_workers):
+        _collect(found, result, waiting.popleft())
         progress(found.parsed.num_rows)
     for spool in (found.raw, found.parsed, found.reasons):
         spool.finish()
@@ -132,14 +131,14 @@ def _collect(found: Ingested, cleaned: Cleaned, start: int) -> None:
     found.reasons.write(pa.record_batch({"row": rows, "reason": [row.reason for row in cleaned.dropped]}))
 
 
-def check_columns(found: Ingested, plan: Plan, max_bad_share: float, sample: Mapping[str, Sequence[Any]]) -> None:
+def check_columns(found: Ingested, plan: Plan, max_bad_share: float, sample: pa.Table) -> None:
     """Raise DataError for a target that cannot be learnt, or a column of which too much cannot be read."""
     for column in plan.schema.columns:
         name, bad, present = column.name, found.bad[column.name], found.present[column.name]
         if not bad or bad <= max_bad_share * present or column.role == "meta":
             continue
         value, reason = found.bad_examples[name]
-        other = guess([v for v in sample[name] if v is not None], [step for _, step in plan.steps_of(name)])[0]
+        other = guess(cleaned(sample, name, [step for _, step in plan.steps_of(name)]))[0]
         other = other if other != column.type else "text"
         raise DataError(
             f"Column `{name}` must be a {column.type}, but {bad} of its {present} values cannot be read, "

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import pyarrow as pa
+
 from luban.catalog import FEATURES, STEPS, Choice, Component
 from luban.data.config import DataConfig
 from luban.data.dataset import GROUP, ROW_ID, SPLIT
@@ -81,9 +83,9 @@ def has_classes(column: Column | None) -> bool:
     return column is not None and "index" in FEATURES.resolve(column.type).encoders
 
 
-def make_plan(sample: Mapping[str, Sequence[Any]], data: DataConfig, config: PrepareConfig) -> Plan:
-    """The plan for rows like these (column name to raw values). Raises ConfigError, DataError."""
-    reserved = [name for name in sample if name in (ROW_ID, GROUP, SPLIT)]
+def make_plan(sample: pa.Table, data: DataConfig, config: PrepareConfig) -> Plan:
+    """The plan for raw rows like these. Raises ConfigError, DataError."""
+    reserved = [name for name in sample.schema.names if name in (ROW_ID, GROUP, SPLIT)]
     if reserved:
         raise DataError(f"The column name `{reserved[0]}` is Luban's own.", "Rename that column in the data.")
     chosen = [Choice(kind, STEPS.resolve(kind).Config()) for kind in _CLEAN]

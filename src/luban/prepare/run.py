@@ -16,11 +16,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 import luban
 from luban.data.config import DataConfig
 from luban.data.dataset import Dataset
+from luban.data.infer import head
 from luban.data.sources.base import RawBatch, Source
 from luban.engine.base import Engine
 from luban.errors import DataError
@@ -71,13 +70,14 @@ class _Job:
 
     def run(self) -> None:
         """All passes, one after another."""
-        sample, batches = _peek(self.source, self.config.sample_rows)
-        plan = make_plan(sample, self.data, self.config)
+        batches = self.source.read()
+        first = head(batches, self.config.sample_rows)
+        plan = make_plan(first.sample, self.data, self.config)
         choose(plan.schema, self.config.split)  # says now rather than after an hour that a column is missing
         quarantine = Quarantine(self.out / "quarantine.parquet")
         try:
-            found = self._ingest(batches, plan, quarantine)
-            check_columns(found, plan, self.config.max_bad_share, sample)
+            found = self._ingest(chain(first.batches, batches), plan, quarantine)
+            check_columns(found, plan, self.config.max_bad_share, first.sample)
             decisions = found.decisions()
             plan = self._without_constants(found, plan, decisions)
             written, parts = self._judge_and_write(found, plan, decisions, quarantine)
@@ -90,10 +90,7 @@ class _Job:
         def tell(rows: int) -> None:
             self.progress(f"reading and cleaning: {rows:,} rows", 0.0)
 
-        found = ingest(batches, plan, self.engine, self.config.num_workers, self.spool, quarantine.reject, tell)
-        if not found.raw.num_rows:
-            raise DataError("The data has no rows.", "Check `data.source`.")
-        return found
+        return ingest(batches, plan, self.engine, self.config.num_workers, self.spool, quarantine.reject, tell)
 
     def _without_constants(self, found: Ingested, plan: Plan, decisions: Decisions) -> Plan:
         """The plan without inputs that have nothing to learn from, but for those that were asked for."""
@@ -156,19 +153,3 @@ class _Job:
 
 def _by_rule(decisions: Decisions) -> str:
     return ", ".join(f"{count} set aside by {rule}" for rule, count in decisions.counts().items())
-
-
-def _peek(source: Source, rows: int) -> tuple[dict[str, list[Any]], Iterator[RawBatch]]:
-    """The first rows as columns of values, and all batches, the first included."""
-    batches = source.read()
-    first: list[RawBatch] = []
-    count = 0
-    for batch in batches:
-        first.append(batch)
-        count += batch.rows.num_rows
-        if count >= rows:
-            break
-    if not first:
-        raise DataError("The data has no rows.", "Check `data.source`.")
-    table = pa.Table.from_batches([batch.rows for batch in first]).slice(0, rows)
-    return {name: table.column(name).to_pylist() for name in table.schema.names}, chain(first, batches)
