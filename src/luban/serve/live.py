@@ -182,7 +182,7 @@ class LiveBundle:
         try:
             wanted = self._origin.look()
         except (LubanError, OSError) as error:
-            self._say(str(error))
+            self._say(_words(error))
             return
         if self.now is not None and self.now.wanted.key == wanted.key:
             self.reason, self._refused = "", None
@@ -194,9 +194,9 @@ class LiveBundle:
         try:
             served = self._try(wanted)
         except BundleError as error:
-            self._refuse(wanted, str(error))
+            self._refuse(wanted, _words(error))
         except (LubanError, OSError) as error:
-            self._say(str(error))
+            self._say(_words(error))
         except Exception as error:  # Whatever a damaged model makes a library raise: the old one stays.
             self._refuse(wanted, f"{type(error).__name__}: {error}", error)
         else:
@@ -230,6 +230,11 @@ class LiveBundle:
         if reason != self.reason:
             self.reason = reason
             LOG.warning("model not loaded", extra={"fields": {"reason": reason}}, exc_info=error)
+
+
+def _words(error: Exception) -> str:
+    """An error on one line, with its hint."""
+    return " ".join(str(error).split())
 
 
 def _fields(wanted: Wanted) -> dict[str, str | int | None]:

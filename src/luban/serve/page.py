@@ -40,7 +40,7 @@ def page(served: Served | None, reason: str, host: str, needs_key: bool, locked:
     rows = served.bundle.example_rows()[:1]
     asked = shlex.quote(orjson.dumps({"rows": rows or [{}]}).decode())
     key = ' -H "Authorization: Bearer $LUBAN_API_KEY"' if needs_key else ""
-    curl = f"curl {address}/v1/predict{key} -H 'Content-Type: application/json' \\\n  -d {asked}"
+    curl = f"curl {address}/v1/predict{key} \\\n  -H 'Content-Type: application/json' \\\n  -d {asked}"
     answer = orjson.dumps(served.bundle.predict(rows).rows(), option=_PRETTY).decode() if rows else ""
     rendered = _template().render(
         locked=False,
