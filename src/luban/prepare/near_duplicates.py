@@ -158,7 +158,7 @@ def _slots(minhash: Any, hashes: np.ndarray, offsets: np.ndarray, permutations: 
             hashes[part[0] : part[-1]], (part - part[0]).astype(np.uint64), permutations, SEED
         )
         for row in matrix.to_rows():
-            slots.extend(array("I", row))
+            slots.fromlist(row)
     return np.frombuffer(slots, np.uint32).reshape(-1, permutations)
 
 
