@@ -196,7 +196,7 @@ class OneOf:
         known = self.catalog.names()
         options: list[JsonSchemaValue] = [{"enum": known, "description": f"the name of a {self.catalog.what}"}]
         for name in known:
-            body = self.catalog.resolve(name).Config.model_json_schema()
+            body = _inlined(self.catalog.resolve(name).Config.model_json_schema())
             body["properties"] = {"kind": {"const": name}, **body.get("properties", {})}
             body["required"] = ["kind", *body.get("required", [])]
             options.append(body)
@@ -225,6 +225,27 @@ class OneOf:
     def write(choice: Choice) -> dict[str, Any]:
         """JSON form of a choice; reads back to the same choice."""
         return {"kind": choice.kind, **choice.config.model_dump(mode="json")}
+
+
+def auto_or_list(value: Any) -> str:
+    """Which form a field takes that is `auto` or a list: a discriminator, so that errors name one form."""
+    return "auto" if isinstance(value, str) else "list"
+
+
+def _inlined(schema: JsonSchemaValue) -> JsonSchemaValue:
+    """A JSON Schema whose references are replaced by what they refer to."""
+    definitions = schema.pop("$defs", {})
+
+    def follow(value: Any) -> Any:
+        if isinstance(value, dict):
+            if "$ref" in value:
+                beside = {key: entry for key, entry in value.items() if key != "$ref"}
+                return {**follow(definitions[value["$ref"].rsplit("/", 1)[1]]), **beside}
+            return {key: follow(entry) for key, entry in value.items()}
+        return [follow(entry) for entry in value] if isinstance(value, list) else value
+
+    found: JsonSchemaValue = follow(schema)
+    return found
 
 
 def canonical(value: Any) -> bytes:

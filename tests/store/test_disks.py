@@ -9,7 +9,6 @@ import pytest
 
 from luban.errors import StoreError
 from luban.store.blobs import Store
-from luban.store.durable import write_file
 from luban.store.ledger import Ledger
 
 from .conftest import Victim
@@ -35,14 +34,6 @@ def test_a_full_disk_leaves_the_store_whole(small_disk: Path, tmp_path: Path) ->
     assert len(list((small_disk / "store").rglob("*/*/*/*"))) == 1
     store.verify(kept)
     store.put(b"there is room again")
-
-
-def test_a_full_disk_leaves_a_replaced_file_as_it_was(small_disk: Path) -> None:
-    write_file(small_disk / "file", b"old")
-    with pytest.raises(StoreError, match="disk is full"):
-        write_file(small_disk / "file", bytes(4_000_000))
-    assert [path.name for path in small_disk.iterdir()] == ["file"]
-    assert (small_disk / "file").read_bytes() == b"old"
 
 
 def fill(disk: Path) -> Path:

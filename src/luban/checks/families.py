@@ -71,7 +71,9 @@ def bench(family: Family, head: Head) -> tuple[Arrays, np.ndarray, FitContext]:
     wants = family.wants(head)
     assert not isinstance(wants, Refusal), wants
     chosen = {want.kind: want for want in reversed(wants)} or {"vector": Want("vector", family.Config())}
-    blocks, train, valid = [], {}, {}
+    blocks: list[Block] = []
+    train: Arrays = {}
+    valid: Arrays = {}
     for kind, want in chosen.items():
         block, arrays = made(want, kind, ROWS + VALID, seed=1)
         blocks.append(block)

@@ -156,7 +156,7 @@ def encoders_come_back(component: Any) -> None:
     for kind, encoder in _fitted(feature, values * 3):
         state = encoder.state()
         plain = type(state)(json.loads(json.dumps(state.json)), state.tensors, state.personal)
-        again = feature.restore(kind, plain)  # type: ignore[arg-type]
+        again = feature.restore(kind, plain)
         assert again.state_fingerprint == encoder.state_fingerprint
         first, second = encoder.encode(values).parts, again.encode(values).parts
         assert all(np.array_equal(first[name], second[name], equal_nan=first[name].dtype.kind == "f") for name in first)

@@ -97,22 +97,6 @@ def _sync(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` so that it is always whole: beside, synced, renamed, folder synced."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with writing(f"`{path.name}`", path.parent):
-        try:
-            with beside.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
-
-
 def make_folder(path: Path) -> None:
     """Make a folder and its parents, each synced into its parent."""
     if path.is_dir():

@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from luban.catalog import FAMILIES, Choice, Config, OneOf, execution
+from luban.catalog import FAMILIES, Choice, Config, OneOf, auto_or_list, execution
+
+
+Models = Annotated[
+    Annotated[Literal["auto"], Tag("auto")] | Annotated[tuple[Annotated[Choice, OneOf(FAMILIES)], ...], Tag("list")],
+    Discriminator(auto_or_list),
+]
 
 
 class TrainConfig(Config):
     """What is tried, and how much of it."""
 
-    models: Literal["auto"] | tuple[Annotated[Choice, OneOf(FAMILIES)], ...] = "auto"
+    models: Models = "auto"
     """auto: every family and its variants, best expected first, then a vote; or a list of families,
     each a name or `{kind: linear, …settings}`, all of which are trained."""
     time_budget_s: float = Field(120.0, gt=0)

@@ -18,7 +18,7 @@ from pydantic import Field
 from luban import catalog
 from luban.data.sinks.base import Sink
 from luban.data.sinks.json_text import nested, values_of, written
-from luban.data.sinks.output import Output, no_stdout
+from luban.data.sinks.output import Output, close_quietly, no_stdout
 from luban.errors import DataError
 
 MAX_ROWS = 1_048_576
@@ -84,7 +84,7 @@ class ExcelSink(Sink):
         sheet, row = self._sheet, self._row
         if isinstance(value, bool):
             sheet.write_boolean(row, at, value)
-        elif isinstance(value, int | float) and math.isfinite(value) and abs(value) <= EXACT:
+        elif (isinstance(value, int) and abs(value) <= EXACT) or (isinstance(value, float) and math.isfinite(value)):
             sheet.write_number(row, at, value)
         elif _has_date(value):
             sheet.write_datetime(row, at, value, None if isinstance(value, dt.datetime) else self._date)
@@ -108,6 +108,7 @@ class ExcelSink(Sink):
                 self._out.publish()
         finally:
             self._out.discard()
+            close_quietly(self._sheet.row_data_fh)  # the library's own file, open unless all went well
             self._scratch.cleanup()
 
     def _finish(self, out: Output) -> None:

@@ -64,6 +64,8 @@ class _Room:
         """Write one member, counting what really comes rather than what the archive claims."""
         path = self.path(member)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            raise self.refused(member, "stands in it twice")
         with path.open("xb") as out:
             while chunk := stream.read(1 << 20):
                 self.left -= len(chunk)

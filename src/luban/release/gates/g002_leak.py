@@ -12,11 +12,10 @@ from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from luban.catalog import FEATURES
 from luban.data.dataset import GROUP, ROW_ID, Dataset, Split
-from luban.data.rows import row_hashes, words
+from luban.data.rows import value_keys
 from luban.release.gates.base import Case, Gate, Verdict
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -48,7 +47,7 @@ Found = tuple[str, str]
 
 
 def _shared(dataset: Dataset, split: dict[str, object]) -> Iterator[Found]:
-    yield _overlap("rows", _hashes(dataset, [ROW_ID]), "Prepare the dataset again: its row ids are damaged.")
+    yield _overlap("rows", _keys(dataset, [ROW_ID], [ROW_ID]), "Prepare the dataset again: its row ids are damaged.")
     yield _copies(dataset)
     todo = "Prepare the dataset again; near duplicates must stay in one split."
     yield _overlap("groups of near duplicates", _numbers(dataset, GROUP), todo)
@@ -59,7 +58,7 @@ def _shared(dataset: Dataset, split: dict[str, object]) -> Iterator[Found]:
     for role, name in together:
         yield _overlap(
             f"values of the {role} column `{name}`",
-            _hashes(dataset, [name], skip_null=True),
+            _keys(dataset, [name], [name]),
             f"Split by {role}: `prepare: {{split: {{by: {role}, column: {name}}}}}`.",
         )
     times = dataset.schema.of_role("time")
@@ -80,36 +79,20 @@ def _copies(dataset: Dataset) -> Found:
     free = [column.name for column in inputs if FEATURES.resolve(column.type).free_form]
     if not free:
         return "copies not counted, since no column is free-form", ""
-    names = _hashes(dataset, [column.name for column in inputs], skip_null=True)
+    names = _keys(dataset, [column.name for column in inputs], free)
     return _overlap("copies of all inputs", names, "Add `duplicates` to `prepare.steps`, so that copies are dropped.")
 
 
-def _hashes(dataset: Dataset, columns: list[str], skip_null: bool = False) -> dict[Split, np.ndarray]:
-    """Distinct 64-bit hashes of the columns' values by split; text without outer space, as it is compared.
-
-    `skip_null` leaves out rows in which all of the columns are missing.
-    """
+def _keys(dataset: Dataset, columns: list[str], any_of: list[str]) -> dict[Split, np.ndarray]:
+    """Distinct 64-bit keys of the columns' stored values by split, of rows where one of `any_of` is there."""
     found: dict[Split, np.ndarray] = {}
     for split in SPLITS:
         pieces = [np.zeros(0, np.uint64)]
         for batch in dataset.batches(columns, split):
-            hashes = words(row_hashes(_trimmed(batch)))[:, 0]
-            if skip_null:
-                present = [column.is_valid().to_numpy(zero_copy_only=False) for column in batch.columns]
-                hashes = hashes[np.logical_or.reduce(present)]
-            pieces.append(hashes)
+            there = [batch.column(name).is_valid().to_numpy(zero_copy_only=False) for name in any_of]
+            pieces.append(value_keys(batch.columns)[np.logical_or.reduce(there)])
         found[split] = np.unique(np.concatenate(pieces))
     return found
-
-
-def _trimmed(batch: pa.RecordBatch) -> pa.RecordBatch:
-    columns = [
-        pc.utf8_trim_whitespace(column)
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-        else column
-        for column in batch.columns
-    ]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _numbers(dataset: Dataset, column: str) -> dict[Split, np.ndarray]:

@@ -1,0 +1,309 @@
+"""What a report shows, computed once for every form: sentences, tables and shades, in the report's language.
+
+The records of the verbs come as plain JSON; here they become rows of strings. HTML, Markdown and the
+terminal only lay them out, so that no form says something else than another. Knows no form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from luban.evaluate import wording
+from luban.evaluate.figures import number, percent, shown, signed, span
+
+if TYPE_CHECKING:
+    from luban.evaluate.report import Report
+
+MAX_MATRIX = 20
+"""Classes that a confusion matrix is drawn for; beyond, the most frequent mistakes are listed."""
+MAX_LIST = 20
+MAX_CLASSES = 50
+SHARES = {"accuracy", "balanced_accuracy", "precision", "recall", "coverage"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: cells, and how it stands out ("", "chosen", "passed", "failed")."""
+
+    cells: tuple[str, ...]
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the confusion matrix: rows, and its share of the line, 0 to 1."""
+
+    rows: int
+    share: float
+    right: bool
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One dot of the calibration figure: coordinates 0 to 1, and size as a share of all rows."""
+
+    confidence: float
+    accuracy: float
+    share: float
+    rows: int
+
+
+class View:
+    """A report's contents in words."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.language = report.language
+        self.words = wording.words(report.language)
+        self.evaluation = report.evaluation
+
+    def say(self, key: str, **blanks: str) -> str:
+        """A text of the language, filled."""
+        return self.words[key].format(**blanks)
+
+    def metric(self, name: str) -> str:
+        """A metric's name in words."""
+        return wording.metric_words(name, self.language)[0]
+
+    @cached_property
+    def verdict(self) -> str:
+        """How good the model is, in one sentence."""
+        name = "accuracy" if "accuracy" in self.evaluation["metrics"] else "mae"
+        found = self.evaluation["metrics"].get(name)
+        other = self.evaluation["others"].get("baseline", {}).get(name)
+        if not found or not other or found["value"] is None or found["low"] is None or other["value"] is None:
+            return self.say("says_nothing", reason=(found or {}).get("reason") or name)
+        if name == "accuracy":
+            return self.say(
+                "says_classes",
+                model=percent(found["value"]),
+                low=number(found["low"] * 100, 1),
+                high=number(found["high"] * 100, 1),
+                other=percent(other["value"]),
+            )
+        values = {"model": found["value"], "low": found["low"], "high": found["high"], "other": other["value"]}
+        return self.say("says_values", **{key: shown(value) for key, value in values.items()})
+
+    @cached_property
+    def gate_verdict(self) -> str:
+        """How the gates stand, in one sentence."""
+        gates = self.report.gates
+        failed = sum(gate["status"] == "failed" for gate in gates)
+        if not gates:
+            return self.say("gates_none")
+        return self.say("gates_some", failed=str(failed), all=str(len(gates))) if failed else self.say("gates_all")
+
+    @cached_property
+    def key_figures(self) -> list[tuple[str, str, str]]:
+        """Three to four figures that stand at the top: what, how much, and beside it."""
+        first = self.evaluation["first_metric"]
+        found = self.evaluation["metrics"][first]
+        other = self.evaluation["others"]["baseline"][first]["value"]
+        rows = [(self.metric(first), shown(found["value"]), span(found["low"], found["high"]))]
+        rows.append((self.words["baseline"], shown(other), self.metric(first)))
+        for key, unit in (("p95_ms", "ms"), ("size_mb", "MB")):
+            if self.report.costs.get(key) is not None:
+                rows.append((self.words[key], f"{shown(self.report.costs[key])} {unit}", ""))
+        return rows
+
+    @cached_property
+    def others(self) -> list[str]:
+        """Names of the models beside this one, the baseline first."""
+        return [name for name in ("baseline", "champion") if name in self.evaluation["others"]]
+
+    @cached_property
+    def metric_rows(self) -> list[tuple[str, str, str, str, list[str]]]:
+        """Name, explanation, value, interval, and the others' values, of every headline metric."""
+        rows = []
+        for name in [*self.evaluation["headline"], *(m for m in self.evaluation["metrics"] if m == "coverage")]:
+            title, explained = wording.metric_words(name, self.language)
+            found = self.evaluation["metrics"][name]
+            beside = [shown(self.evaluation["others"][other][name]["value"]) for other in self.others]
+            reason = found["reason"] if found["value"] is None else None
+            value = self.say("undefined", reason=reason) if reason else shown(found["value"])
+            rows.append((title, explained, value, span(found["low"], found["high"]), beside))
+        return rows
+
+    @cached_property
+    def results_note(self) -> str:
+        """How many rows the figures stand on."""
+        level = percent(self.evaluation["level"], 0)
+        return self.say("results_note", rows=f"{self.evaluation['num_rows']:,}", level=level)
+
+    @cached_property
+    def comparisons(self) -> list[str]:
+        """A sentence or two for each comparison."""
+        return [sentence for found in self.evaluation["comparisons"].values() for sentence in self._compared(found)]
+
+    def _compared(self, found: dict[str, Any]) -> list[str]:
+        other, metric = self.words.get(found["other"], found["other"]), self.metric(found["metric"])
+        if found["difference"] is None or found["low"] is None:
+            return [self.say("compare_none", other=other, reason=str(found["reason"]))]
+        key = "compare_better" if found["significant"] else "compare_worse" if found["worse"] else "compare_chance"
+        sign = -1.0 if key == "compare_worse" else 1.0
+        ends = sorted((sign * found["low"], sign * found["high"]))
+        amount = sign * found["difference"]
+        text = signed(amount) if key == "compare_chance" else shown(amount)
+        low, high = (signed(end) if key == "compare_chance" else shown(end) for end in ends)
+        said = [self.say(key, other=other, metric=metric, difference=text, low=low, high=high)]
+        test = found["mcnemar"]
+        if test is not None and test["only_model"] + test["only_other"]:
+            p = "< 0.0001" if test["p_value"] < 0.0001 else f"{test['p_value']:.4f}"
+            counts = {"model": f"{test['only_model']:,}", "them": f"{test['only_other']:,}"}
+            said.append(self.say("mcnemar", other=other, p=p, **counts).replace("= <", "<"))
+        return said
+
+    @cached_property
+    def class_rows(self) -> list[Row]:
+        """Every class, or the most frequent ones: label, precision, recall, F1, rows, answered."""
+        classes = sorted(self.evaluation["classes"], key=lambda found: -found["support"])[:MAX_CLASSES]
+        if len(self.evaluation["classes"]) <= MAX_CLASSES:
+            classes = self.evaluation["classes"]
+        return [
+            Row(
+                (
+                    found["label"],
+                    *(shown(found[name]) for name in ("precision", "recall", "f1")),
+                    f"{found['support']:,}",
+                    f"{found['predicted']:,}",
+                )
+            )
+            for found in classes
+        ]
+
+    @cached_property
+    def matrix(self) -> tuple[list[str], list[list[Cell]]] | None:
+        """Labels and shaded cells of the confusion matrix; None for numbers and for very many classes."""
+        found = self.evaluation["confusion"]
+        if found is None or len(found["labels"]) > MAX_MATRIX:
+            return None
+        size = len(found["labels"])
+        counts = [[0] * size for _ in range(size)]
+        for true, answered, rows in found["cells"]:
+            counts[true][answered] = rows
+        return found["labels"], [
+            [Cell(rows, rows / max(sum(line), 1), i == j) for j, rows in enumerate(line)]
+            for i, line in enumerate(counts)
+        ]
+
+    @cached_property
+    def mistakes(self) -> list[Row]:
+        """The most frequent mistakes: truth, answer, rows."""
+        found = self.evaluation["confusion"]
+        if found is None:
+            return []
+        wrong = sorted((cell for cell in found["cells"] if cell[0] != cell[1]), key=lambda cell: -cell[2])
+        labels = found["labels"]
+        return [Row((labels[true], labels[answered], f"{rows:,}")) for true, answered, rows in wrong[:MAX_LIST]]
+
+    @cached_property
+    def dots(self) -> list[Dot]:
+        """The dots of the calibration figure."""
+        found = self.evaluation["calibration"]
+        bins = [bin for bin in (found["bins"] if found else []) if bin["num_rows"]]
+        total = sum(bin["num_rows"] for bin in bins)
+        return [Dot(b["confidence"], b["accuracy"], b["num_rows"] / total, b["num_rows"]) for b in bins]
+
+    @cached_property
+    def calibration(self) -> str | None:
+        """What temperature scaling did, in a sentence."""
+        found = self.evaluation["calibration"]
+        if found is None:
+            return None
+        after = shown(found["ece_after"])
+        if found["ece_before"] is None:
+            return self.say("calibration_plain", after=after)
+        before, temperature = shown(found["ece_before"]), shown(found["temperature"])
+        return self.say("calibration_scaled", before=before, after=after, temperature=temperature)
+
+    @cached_property
+    def coverage(self) -> str | None:
+        """How the interval of a value did, in a sentence."""
+        found = self.evaluation["coverage"]
+        if found is None:
+            return None
+        return self.say(
+            "coverage_note",
+            found=percent(self.evaluation["metrics"]["coverage"]["value"]),
+            promised=percent(found["promised"], 0),
+            width=shown(found["mean_width"]),
+        )
+
+    @cached_property
+    def candidates(self) -> list[Row]:
+        """The leaderboard, the best first, then those that were not trained."""
+        found = self.report.training.get("leaderboard", [])
+        ordered = sorted(found, key=lambda row: (row.get("loss") is None, row.get("loss") or 0.0))
+        chosen = self.report.training.get("chosen")
+        return [
+            Row(
+                (
+                    row["name"],
+                    row["family"],
+                    self.words.get("chosen" if row["name"] == chosen else row["status"], row["status"]),
+                    "" if row.get("loss") is None else number(row["loss"], 4),
+                    "" if row.get("seconds") is None else number(row["seconds"], 1),
+                    _text(row.get("reason")),
+                ),
+                "chosen" if row["name"] == chosen else "",
+            )
+            for row in ordered
+        ]
+
+    @cached_property
+    def leaderboard_note(self) -> str:
+        """What candidates were chosen by."""
+        return self.say("leaderboard_note", loss=str(self.report.training.get("loss") or self.words["loss"]))
+
+    @cached_property
+    def data_rows(self) -> list[Row]:
+        """Rows read, set aside by rule, kept, and dealt out; values changed."""
+        data = self.report.data
+        rows = data.get("rows", {})
+        found = [Row((self.words["data_read"], shown(rows.get("found"))))] if rows else []
+        for rule, count in rows.get("quarantined", {}).items():
+            found.append(Row((self.say("data_aside", rule=rule), f"− {count:,}")))
+        if rows:
+            found.append(Row((self.words["data_kept"], shown(rows.get("kept"))), "chosen"))
+        for part, count in data.get("split", {}).get("rows", {}).items():
+            found.append(Row((self.words[f"data_{part}"], f"{count:,}")))
+        changed: dict[str, int] = {}
+        for change in data.get("changes", []):
+            changed[change["rule"]] = changed.get(change["rule"], 0) + change["count"]
+        found += [Row((self.say("data_changed", step=rule), f"{count:,}")) for rule, count in changed.items()]
+        for column in data.get("columns", []):
+            if column.get("unreadable"):
+                label = self.say("data_unreadable", column=column["name"])
+                found.append(Row((label, f"{column['unreadable']:,}")))
+        return found
+
+    @cached_property
+    def gate_rows(self) -> list[tuple[str, str, str, str, str, str]]:
+        """Code, title, status in words, found, to do, status."""
+        titles = wording.GATE_TITLES[self.language]
+        return [
+            (g["code"], titles.get(g["code"], g["title"]), self.words[g["status"]], g["found"], g["todo"], g["status"])
+            for g in self.report.gates
+        ]
+
+    @cached_property
+    def cost_rows(self) -> list[Row]:
+        """Time of one row, size, time to train."""
+        costs = self.report.costs
+        units = (("p50_ms", "ms"), ("p95_ms", "ms"), ("size_mb", "MB"), ("train_s", "s"))
+        return [Row((self.words[k], f"{shown(costs[k])} {unit}")) for k, unit in units if costs.get(k) is not None]
+
+    @cached_property
+    def lineage_rows(self) -> list[Row]:
+        """Facts by which every figure can be traced."""
+        return [Row((key, _text(value))) for key, value in self.report.lineage.items() if value not in ("", None)]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_text(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return "; ".join(_text(inner) for inner in value)
+    return "" if value is None else str(value)
