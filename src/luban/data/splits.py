@@ -103,7 +103,7 @@ def by_time(instants: np.ndarray, valid: float, test: float, root: np.ndarray | 
     """Parts [N] int8 of rows at these instants [N] int64, none missing: the latest are the test.
 
     Boundaries lie between two instants, as near to the shares as they can. Raises ValueError if
-    that leaves no row for training.
+    that leaves no row for training or test.
     """
     ordered = np.sort(instants)
     total = len(ordered)
@@ -116,8 +116,8 @@ def by_time(instants: np.ndarray, valid: float, test: float, root: np.ndarray | 
 
     first_test = boundary(total * (1 - test)) if test else total
     first_valid = min(boundary(total * (1 - test - valid)) if valid else first_test, first_test)
-    if first_valid == 0:
-        raise ValueError("all rows are of one instant, or nearly: nothing would be left for training")
+    if first_valid == 0 or (test and first_test == total):
+        raise ValueError("all rows are of one instant, or nearly, so past and future cannot be told apart")
     parts = np.full(total, TRAIN, np.int8)
     for part, first in ((VALID, first_valid), (TEST, first_test)):
         if first < total:
