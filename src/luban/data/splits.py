@@ -88,8 +88,10 @@ def _quotas(sizes: list[int], valid: float, test: float) -> np.ndarray:
     free = [unit for unit in range(units) if sizes[unit] * 2 <= total]
     if len(free) == units:
         free = free[:-1]
+    there = sum(sizes[unit] for unit in free)
+    rows = min(total, there / (test + valid))  # an outsize unit leaves less than the shares ask for
     for part, share, least in ((TEST, test, 3), (VALID, valid, 5)):
-        quota = max(round(share * total), int(share > 0 and units >= least))
+        quota = max(round(share * rows), int(share > 0 and units >= least))
         left = quota
         taken = [unit for unit in free if sizes[unit] <= left and (left := left - sizes[unit]) >= 0]
         if quota and not taken and free:

@@ -1,7 +1,7 @@
 """Text as it was meant: mojibake undone, one Unicode form, one kind of line ending, nothing invisible.
 
 What is done, in this order, until nothing changes any more (so that the step is idempotent): surrogates
-paired or removed; mojibake undone by ftfy; full-width letters and digits made plain; the Unicode form;
+paired or replaced (�); mojibake undone by ftfy; full-width letters and digits made plain; the Unicode form;
 line endings and spaces made plain; control and invisible characters removed, but for the joiners that
 emoji, Arabic and Indic scripts need; white space at both ends stripped.
 
@@ -90,8 +90,7 @@ class Unicode(RowStep):
         from ftfy import fix_encoding
 
         if _SURROGATE.search(text):
-            paired = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            text = _SURROGATE.sub("", paired)
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         text = fix_encoding(text).translate(self._wide)
         text = unicodedata.normalize(self.config.form, text)
         text = text.replace("\r\n", "\n").translate(_PLAIN)
