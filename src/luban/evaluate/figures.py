@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 DASH = "–"
 
 
@@ -14,16 +16,22 @@ def number(value: float, digits: int) -> str:
     return f"{value:,.{digits}f}"
 
 
-def percent(value: float | None, digits: int = 1) -> str:
-    """A share as a percentage, without decimals that are zero.
+def percent(value: float | None, digits: int = 1, space: str = "\u00a0") -> str:
+    """A share as a percentage; by default a space that does not break stands before the sign.
 
-    >>> percent(0.8612), percent(0.5)
-    ('86.1 %', '50 %')
+    >>> percent(0.8612, space=" "), percent(0.5, 0, "")
+    ('86.1 %', '50%')
     """
-    if value is None:
-        return DASH
-    text = number(value * 100, digits)
-    return f"{text.removesuffix('.0') if digits == 1 else text} %"
+    return DASH if value is None else f"{number(value * 100, digits)}{space}%"
+
+
+def brief(value: float) -> str:
+    """A figure with three significant digits and no zeros behind: for costs.
+
+    >>> brief(0.92), brief(44.23), brief(1234.5)
+    ('0.92', '44.2', '1,234')
+    """
+    return number(value, 0) if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def shown(value: float | int | None) -> str:
@@ -31,12 +39,16 @@ def shown(value: float | int | None) -> str:
 
     >>> shown(0.86123), shown(1234.5), shown(12), shown(None), shown(0.00012)
     ('0.861', '1,234', '12', '–', '0.00012')
+    >>> shown(-0.5)
+    '−0.500'
     """
     if value is None:
         return DASH
     if isinstance(value, int):
         return f"{value:,}"
-    size = abs(value)
+    if value < 0:
+        return f"−{shown(-value)}"
+    size = value
     if size == 0:
         return "0"
     if size >= 1000:
@@ -64,3 +76,25 @@ def span(low: float | None, high: float | None) -> str:
     ('0.850–0.872', '')
     """
     return "" if low is None or high is None else f"{shown(low)}–{shown(high)}"
+
+
+def inner(name: str) -> str:
+    """A name as it stands within a sentence: small, unless it is an abbreviation.
+
+    >>> inner("Accuracy"), inner("ROC AUC"), inner("F1")
+    ('accuracy', 'ROC AUC', 'F1')
+    """
+    return name[0].lower() + name[1:] if name[1:2].islower() else name
+
+
+def text(value: Any) -> str:
+    """Any JSON value on one line.
+
+    >>> text({"a": 1, "b": ["x", "y"]})
+    'a: 1, b: x; y'
+    """
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {text(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return "; ".join(text(inner) for inner in value)
+    return "" if value is None else str(value)

@@ -41,7 +41,7 @@ def _parts(view: View) -> Iterator[str]:
     yield view.results_note
     head = [t["metric"], t["value"], t["interval"], *(t[name] for name in view.others)]
     yield table(head, [[name, value, interval, *beside] for name, _, value, interval, beside in view.metric_rows])
-    yield "\n".join(f"- {sentence}" for sentence in view.comparisons)
+    yield "\n".join(f"- {sentence}" for sentence in [*view.reasons, *view.comparisons])
     yield from _classes(view)
     yield view.coverage or ""
     yield f"## {t['leaderboard']}"

@@ -7,8 +7,11 @@ rows (examples of changed values, profiles) are left out, for a report travels f
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from typing import Any, Literal
+
+from markupsafe import Markup, escape
 
 from luban.evaluate.records import Record
 from luban.evaluate.view import View
@@ -53,6 +56,7 @@ class Report(Record):
 
         source = resources.files("luban.evaluate").joinpath("report.html").read_text("utf-8")
         environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        environment.filters["code"] = _code
         return environment.from_string(source).render(view=self.view, t=self.view.words, report=self)
 
 
@@ -66,6 +70,11 @@ def data_facts(prepare: dict[str, Any]) -> dict[str, Any]:
     if "notes" in found:
         found["notes"] = [note.split(", for instance `")[0].rstrip(".") + "." for note in found["notes"]]
     return found
+
+
+def _code(sentence: str) -> Markup:
+    """A sentence, escaped, with what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
 
 
 def _without(value: Any) -> Any:

@@ -6,12 +6,12 @@ terminal only lay them out, so that no form says something else than another. Kn
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from luban.evaluate import wording
-from luban.evaluate.figures import number, percent, shown, signed, span
+from luban.evaluate.figures import brief, inner, number, percent, shown, signed, span, text
+from luban.evaluate.layout import Cell, Dot, Row
 
 if TYPE_CHECKING:
     from luban.evaluate.report import Report
@@ -20,34 +20,6 @@ MAX_MATRIX = 20
 """Classes that a confusion matrix is drawn for; beyond, the most frequent mistakes are listed."""
 MAX_LIST = 20
 MAX_CLASSES = 50
-SHARES = {"accuracy", "balanced_accuracy", "precision", "recall", "coverage"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table: cells, and how it stands out ("", "chosen", "passed", "failed")."""
-
-    cells: tuple[str, ...]
-    mark: str = ""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell of the confusion matrix: rows, and its share of the line, 0 to 1."""
-
-    rows: int
-    share: float
-    right: bool
-
-
-@dataclass(frozen=True)
-class Dot:
-    """One dot of the calibration figure: coordinates 0 to 1, and size as a share of all rows."""
-
-    confidence: float
-    accuracy: float
-    share: float
-    rows: int
 
 
 class View:
@@ -62,6 +34,10 @@ class View:
     def say(self, key: str, **blanks: str) -> str:
         """A text of the language, filled."""
         return self.words[key].format(**blanks)
+
+    def percent(self, value: float | None, digits: int = 1) -> str:
+        """A share as a percentage, as the language writes it."""
+        return percent(value, digits, self.words["before_percent"])
 
     def metric(self, name: str) -> str:
         """A metric's name in words."""
@@ -78,13 +54,18 @@ class View:
         if name == "accuracy":
             return self.say(
                 "says_classes",
-                model=percent(found["value"]),
+                model=self.percent(found["value"]),
                 low=number(found["low"] * 100, 1),
                 high=number(found["high"] * 100, 1),
-                other=percent(other["value"]),
+                other=self.percent(other["value"]),
             )
         values = {"model": found["value"], "low": found["low"], "high": found["high"], "other": other["value"]}
         return self.say("says_values", **{key: shown(value) for key, value in values.items()})
+
+    @property
+    def any_failed(self) -> bool:
+        """Whether a gate stands in the way."""
+        return any(gate["status"] == "failed" for gate in self.report.gates)
 
     @cached_property
     def gate_verdict(self) -> str:
@@ -105,7 +86,7 @@ class View:
         rows.append((self.words["baseline"], shown(other), self.metric(first)))
         for key, unit in (("p95_ms", "ms"), ("size_mb", "MB")):
             if self.report.costs.get(key) is not None:
-                rows.append((self.words[key], f"{shown(self.report.costs[key])} {unit}", ""))
+                rows.append((self.words[key], f"{brief(self.report.costs[key])} {unit}", ""))
         return rows
 
     @cached_property
@@ -121,16 +102,25 @@ class View:
             title, explained = wording.metric_words(name, self.language)
             found = self.evaluation["metrics"][name]
             beside = [shown(self.evaluation["others"][other][name]["value"]) for other in self.others]
-            reason = found["reason"] if found["value"] is None else None
-            value = self.say("undefined", reason=reason) if reason else shown(found["value"])
+            value = self.words["undefined"] if found["value"] is None else shown(found["value"])
             rows.append((title, explained, value, span(found["low"], found["high"]), beside))
         return rows
 
     @cached_property
     def results_note(self) -> str:
         """How many rows the figures stand on."""
-        level = percent(self.evaluation["level"], 0)
+        level = self.percent(self.evaluation["level"], 0)
         return self.say("results_note", rows=f"{self.evaluation['num_rows']:,}", level=level)
+
+    @cached_property
+    def reasons(self) -> list[str]:
+        """Why a figure or an interval is missing, in sentences."""
+        named: dict[str, list[str]] = {}
+        for name in self.evaluation["headline"]:
+            reason = self.evaluation["metrics"][name]["reason"]
+            if reason:
+                named.setdefault(reason, []).append(self.metric(name))
+        return [self.say("no_interval", metrics=", ".join(who), reason=reason) for reason, who in named.items()]
 
     @cached_property
     def comparisons(self) -> list[str]:
@@ -138,16 +128,18 @@ class View:
         return [sentence for found in self.evaluation["comparisons"].values() for sentence in self._compared(found)]
 
     def _compared(self, found: dict[str, Any]) -> list[str]:
-        other, metric = self.words.get(found["other"], found["other"]), self.metric(found["metric"])
+        other, metric = (
+            inner(name) for name in (self.words.get(found["other"], found["other"]), self.metric(found["metric"]))
+        )
         if found["difference"] is None or found["low"] is None:
             return [self.say("compare_none", other=other, reason=str(found["reason"]))]
         key = "compare_better" if found["significant"] else "compare_worse" if found["worse"] else "compare_chance"
         sign = -1.0 if key == "compare_worse" else 1.0
         ends = sorted((sign * found["low"], sign * found["high"]))
         amount = sign * found["difference"]
-        text = signed(amount) if key == "compare_chance" else shown(amount)
-        low, high = (signed(end) if key == "compare_chance" else shown(end) for end in ends)
-        said = [self.say(key, other=other, metric=metric, difference=text, low=low, high=high)]
+        write = signed if key == "compare_chance" else shown
+        low, high = map(write, ends)
+        said = [self.say(key, other=other, metric=metric, difference=write(amount), low=low, high=high)]
         test = found["mcnemar"]
         if test is not None and test["only_model"] + test["only_other"]:
             p = "< 0.0001" if test["p_value"] < 0.0001 else f"{test['p_value']:.4f}"
@@ -226,8 +218,8 @@ class View:
             return None
         return self.say(
             "coverage_note",
-            found=percent(self.evaluation["metrics"]["coverage"]["value"]),
-            promised=percent(found["promised"], 0),
+            found=self.percent(self.evaluation["metrics"]["coverage"]["value"]),
+            promised=self.percent(found["promised"], 0),
             width=shown(found["mean_width"]),
         )
 
@@ -245,7 +237,7 @@ class View:
                     self.words.get("chosen" if row["name"] == chosen else row["status"], row["status"]),
                     "" if row.get("loss") is None else number(row["loss"], 4),
                     "" if row.get("seconds") is None else number(row["seconds"], 1),
-                    _text(row.get("reason")),
+                    text(row.get("reason")),
                 ),
                 "chosen" if row["name"] == chosen else "",
             )
@@ -293,17 +285,9 @@ class View:
         """Time of one row, size, time to train."""
         costs = self.report.costs
         units = (("p50_ms", "ms"), ("p95_ms", "ms"), ("size_mb", "MB"), ("train_s", "s"))
-        return [Row((self.words[k], f"{shown(costs[k])} {unit}")) for k, unit in units if costs.get(k) is not None]
+        return [Row((self.words[k], f"{brief(costs[k])} {unit}")) for k, unit in units if costs.get(k) is not None]
 
     @cached_property
     def lineage_rows(self) -> list[Row]:
         """Facts by which every figure can be traced."""
-        return [Row((key, _text(value))) for key, value in self.report.lineage.items() if value not in ("", None)]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {_text(inner)}" for key, inner in value.items())
-    if isinstance(value, list):
-        return "; ".join(_text(inner) for inner in value)
-    return "" if value is None else str(value)
+        return [Row((key, text(value))) for key, value in self.report.lineage.items() if value not in ("", None)]
