@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from luban.cli.options import AsJson, ProjectPath, Sets
+from luban.errors import ConfigError
+
+if TYPE_CHECKING:
+    from luban.serve.config import ServeConfig
 
 HERE = Path()
 
@@ -31,19 +35,19 @@ def serve(
     """Serve the project's champion: POST /v1/predict, /health, /ready, /openapi.json, /metrics."""
     from luban.cli.face import emit
     from luban.cli.options import open_workshop
-    from luban.serve.config import ServeConfig
+    from luban.serve.config import ServeConfig as Config
     from luban.serve.live import AliasOrigin, FolderOrigin, Origin
     from luban.serve.server import serve as run_server
 
     origin: Origin
     if bundle is not None:
-        origin, config = FolderOrigin(bundle), ServeConfig()
+        origin, config = FolderOrigin(bundle), Config()
     else:
         shop = open_workshop(project, sets)
         config = shop.project.serve
         origin = AliasOrigin(shop.project.name, config.alias, shop.registry.resolve, shop.home.store.fetch)
     said = {"host": host, "port": port, "no_key": no_key or None}
-    config = ServeConfig.model_validate({**config.model_dump(), **{k: v for k, v in said.items() if v is not None}})
+    config = _with(config, {k: v for k, v in said.items() if v is not None})
 
     def ready(address: str) -> None:
         if as_json:
@@ -52,3 +56,15 @@ def serve(
             typer.echo(f"Serving at {address}  (Ctrl-C ends)")
 
     run_server(origin, config, ready)
+
+
+def _with(config: ServeConfig, said: dict[str, object]) -> ServeConfig:
+    from pydantic import ValidationError
+
+    from luban.serve.config import ServeConfig
+
+    try:
+        return ServeConfig.model_validate({**config.model_dump(), **said})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"--{first['loc'][0]}: {first['msg']}, but got {first['input']!r}.") from None

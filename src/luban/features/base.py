@@ -7,6 +7,7 @@ no other column, and nothing of files.
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ class EncoderState:
     def fingerprint(self) -> str:
         """First 16 hexadecimal digits of a hash over JSON and tensors."""
         tensors = {
-            name: [str(array.dtype), list(array.shape), array.tobytes().hex()]
+            name: [str(array.dtype), list(array.shape), hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()]
             for name, array in sorted(self.tensors.items())
         }
         return fingerprint([self.json, tensors])[:16]

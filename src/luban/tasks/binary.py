@@ -21,9 +21,9 @@ from luban.tasks.classes import (
     NOT_FINITE,
     WANT,
     answer_columns,
-    best_temperature,
     class_names,
     class_numbers,
+    fit_temperature,
     log_loss,
     refuse_target,
 )
@@ -64,13 +64,8 @@ class Binary(Task):
 
     def calibrate(self, encoder: Encoder, outputs: np.ndarray, y: np.ndarray) -> Decoding:
         """`classes`, `temperature` and `threshold` (0.5)."""
-        logits = outputs[:, 0].astype(np.float64)
-        signed = np.where(y > 0.5, -logits, logits)
-
-        def loss(temperature: float) -> float:
-            return float(np.logaddexp(0, signed / temperature).mean())
-
-        temperature = best_temperature(loss, len(y))
+        logits = np.stack([np.zeros(len(y)), outputs[:, 0].astype(np.float64)], axis=1)
+        temperature = fit_temperature(logits, (y > 0.5).astype(np.int64))
         return {"classes": class_names(encoder), "temperature": temperature, "threshold": 0.5}
 
     def scores(self, outputs: np.ndarray, decoding: Decoding) -> np.ndarray:

@@ -19,9 +19,9 @@ from luban.tasks.classes import (
     NOT_FINITE,
     WANT,
     answer_columns,
-    best_temperature,
     class_names,
     class_numbers,
+    fit_temperature,
     log_loss,
     refuse_target,
 )
@@ -58,14 +58,8 @@ class Multiclass(Task):
 
     def calibrate(self, encoder: Encoder, outputs: np.ndarray, y: np.ndarray) -> Decoding:
         """`classes` and `temperature`."""
-        logits = outputs.astype(np.float64)
-        logits -= logits.max(axis=1, keepdims=True)
-        true = np.take_along_axis(logits, y[:, None], axis=1)[:, 0]
-
-        def loss(temperature: float) -> float:
-            return float((np.log(np.exp(logits / temperature).sum(axis=1)) - true / temperature).mean())
-
-        return {"classes": class_names(encoder), "temperature": best_temperature(loss, len(y))}
+        temperature = fit_temperature(outputs.astype(np.float64), y)
+        return {"classes": class_names(encoder), "temperature": temperature}
 
     def scores(self, outputs: np.ndarray, decoding: Decoding) -> np.ndarray:
         """Probabilities [B, classes] float64."""

@@ -9,7 +9,6 @@ from pydantic import Discriminator, Field, Tag
 
 from luban.catalog import FAMILIES, Choice, Config, OneOf, auto_or_list, execution
 
-
 Models = Annotated[
     Annotated[Literal["auto"], Tag("auto")] | Annotated[tuple[Annotated[Choice, OneOf(FAMILIES)], ...], Tag("list")],
     Discriminator(auto_or_list),

@@ -294,5 +294,10 @@ def _draft(data: TrainData, facts: Facts, chosen: Candidate, decoding: dict[str,
         encoders=[pair for pair in pairs if pair[0] in kinds],
         graph=chosen.graph,
         examples={**padded, HEAD: model.predict(arrays).astype(np.float32)},
-        example_rows=[{k: v for k, v in row.items() if v is not None} for row in rows],
+        example_rows=[{k: _plain(v) for k, v in row.items() if v is not None} for row in rows],
     )
+
+
+def _plain(value: Any) -> Any:
+    """A parsed value as JSON has it: what is no string, number or truth value as text."""
+    return value if isinstance(value, (str, int, float, bool)) else str(value)
