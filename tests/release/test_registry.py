@@ -68,6 +68,7 @@ def test_the_first_is_champion_and_later_ones_challenge(registry: Registry, tmp_
 def test_the_same_identity_is_released_once(registry: Registry, tmp_path: Path) -> None:
     first = released(registry, tmp_path, "a")
     assert released(registry, tmp_path, "a") == first
+    assert released(registry, tmp_path, "a", forced_reason="without need") == first
     assert verbs(registry) == ["release", "promote"]
 
 
@@ -97,6 +98,9 @@ def test_what_was_overruled_need_not_be_overruled_again_but_new_failures_must(
     worse = [*BAD, Verdict("G002", "Unseen?", "failed", "3 rows are shared.", "Split again.")]
     with pytest.raises(ReleaseError, match="G002"):
         released(registry, tmp_path, "a", worse)
+    assert released(registry, tmp_path, "a", worse, forced_reason="still the fair") == first
+    assert verbs(registry) == ["release", "promote", "overrule"]
+    assert registry.history("m")[0]["detail"]["forced"] == "still the fair"
 
 
 def test_force_without_a_failed_gate_is_not_called_forced(registry: Registry, tmp_path: Path) -> None:

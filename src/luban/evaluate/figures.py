@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 DASH = "–"
@@ -85,6 +86,19 @@ def inner(name: str) -> str:
     ('accuracy', 'ROC AUC', 'F1')
     """
     return name[0].lower() + name[1:] if name[1:2].islower() else name
+
+
+def leaves(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """What nested mappings hold, by dotted name.
+
+    >>> list(leaves({"a": 1, "b": {"c": 2}}))
+    [('a', 1), ('b.c', 2)]
+    """
+    for key, inside in value.items():
+        if isinstance(inside, Mapping):
+            yield from leaves(inside, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", inside
 
 
 def text(value: Any) -> str:

@@ -36,7 +36,7 @@ def _parts(view: View) -> Iterator[str]:
     yield f"# {report.title}"
     yield f"**{view.verdict}** {view.gate_verdict}"
     for key in ("owner", "purpose"):
-        yield f"{t[key]}: {report.project.get(key) or t['nobody']}"
+        yield f"**{t[key]}** {report.project.get(key) or t['nobody']}"
     yield f"## {t['results']}"
     yield view.results_note
     head = [t["metric"], t["value"], t["interval"], *(t[name] for name in view.others)]
@@ -58,7 +58,7 @@ def _parts(view: View) -> Iterator[str]:
     yield table([t["costs"], t["value"]], [row.cells for row in view.cost_rows])
     yield f"## {t['lineage']}"
     yield table([t["lineage"], t["value"]], [row.cells for row in view.lineage_rows], 2)
-    yield f"{t['method']}: {view.evaluation['method']}"
+    yield f"**{t['method']}** {view.evaluation['method']}"
     yield f"*{t['made_by']}*"
 
 
@@ -87,4 +87,4 @@ def _gates(view: View) -> Iterator[str]:
     for code, title, status, found, todo, _ in view.gate_rows:
         yield f"- **{code} {title}** {status}. {found}"
         if todo:
-            yield f"  {view.words['todo']}: {todo}"
+            yield f"  **{view.words['todo']}** {todo}"

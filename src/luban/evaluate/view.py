@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from luban.evaluate import wording
-from luban.evaluate.figures import brief, inner, number, percent, shown, signed, span, text
+from luban.evaluate.figures import brief, inner, leaves, number, percent, shown, signed, span, text
 from luban.evaluate.layout import Cell, Dot, Row
 
 if TYPE_CHECKING:
@@ -289,5 +289,9 @@ class View:
 
     @cached_property
     def lineage_rows(self) -> list[Row]:
-        """Facts by which every figure can be traced."""
-        return [Row((key, text(value))) for key, value in self.report.lineage.items() if value not in ("", None)]
+        """Facts by which every figure can be traced; of nested ones the hashes alone, the rest is in the JSON."""
+        found = []
+        for key, value in leaves(self.report.lineage):
+            if value not in ("", None) and ("." not in key or "fingerprint" in key or ".pins." in key):
+                found.append(Row((key, text(value))))
+        return found

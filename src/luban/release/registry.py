@@ -56,7 +56,8 @@ class Registry:
 
         `promote` is why it becomes champion in the same transaction; None lets it challenge. Raises
         ReleaseError naming every failed gate, unless a reason is given now or was when these gates failed
-        before; it goes on the trail. Denied if policy refuses; StoreError if the store has no such tree.
+        before; it goes on the trail, also where the version was there. Denied if policy refuses;
+        StoreError if the store has no such tree.
         """
         self._store.fetch(release.tree)
         stopped = {verdict.code for verdict in failed(release.verdicts)}
@@ -65,17 +66,17 @@ class Registry:
         with self._ledger.transaction() as tx:
             number = tx.scalar(select(versions.c.version).where(*of(tx, release.name, identity=release.identity)))
             known = None if number is None else read_version(tx, release.name, int(number))
-            if forced is None and not (known is not None and stopped <= known.overruled):
+            overruled = known is not None and stopped <= known.overruled
+            if forced is None and not overruled:
                 refuse(release.verdicts)
             if known is not None:
+                if not overruled:
+                    again = _object(known.name, known.number)
+                    self._ledger.audit(tx, actor.name, "overrule", again, _entry(release, forced))
                 return known
             number = 1 + max(numbers_of(tx, release.name), default=0)
             add_version(tx, release, number, actor.name, forced)
-            entry: dict[str, Any] = {"identity": release.identity, "tree": release.tree}
-            entry["gates"] = {verdict.code: verdict.status for verdict in release.verdicts}
-            if forced is not None:
-                entry["forced"] = forced
-            self._ledger.audit(tx, actor.name, "release", _object(release.name, number), entry)
+            self._ledger.audit(tx, actor.name, "release", _object(release.name, number), _entry(release, forced))
             if number == 1 or promote is not None:
                 self._promote(tx, release.name, number, actor, DEFAULT, promote or "")
             else:
@@ -200,6 +201,12 @@ def _require(tx: Transaction, name: str, number: int) -> None:
 
 def _object(name: str, number: int | str) -> str:
     return f"model {name} version {number}"
+
+
+def _entry(release: Release, forced: str | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"identity": release.identity, "tree": release.tree}
+    entry["gates"] = {verdict.code: verdict.status for verdict in release.verdicts}
+    return entry if forced is None else {**entry, "forced": forced}
 
 
 def _moved(before: int | None, after: int, deployment: str = DEFAULT, reason: str = "") -> dict[str, Any]:

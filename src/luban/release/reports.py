@@ -1,21 +1,59 @@
-"""The reports that go into a released bundle: JSON of every verb, for now."""
+"""The reports that go into a released bundle: for people (HTML, Markdown, model card) and as JSON.
+
+Decided here: nothing taken from rows goes in (`data_facts`), for reports are not listed as personal.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from luban.catalog import canonical
+from luban.evaluate.report import Report, data_facts, train_seconds
+from luban.release.card import Subject, card
 from luban.release.gates.base import Verdict
 
 if TYPE_CHECKING:
+    from luban.bundle.manifest import Manifest
     from luban.release.run import Candidate
 
 
-def reports(candidate: Candidate, verdicts: list[Verdict], lineage: dict[str, Any]) -> dict[str, bytes]:
-    """Name to bytes."""
+def report_of(
+    candidate: Candidate, verdicts: Sequence[Verdict], lineage: Mapping[str, Any], measured: Mapping[str, Any]
+) -> Report:
+    """The report on a candidate. `measured` is what `release.measure` found, or empty."""
+    project = candidate.project
+    costs = {name: value for name, value in measured.items() if name != "calls"}
+    return Report(
+        title=project["name"],
+        project={name: project.get(name, "") for name in ("name", "owner", "purpose")},
+        data=data_facts(candidate.dataset.report),
+        training=candidate.training,
+        evaluation=candidate.evaluation,
+        gates=tuple(verdict.to_json() for verdict in verdicts),
+        costs={**costs, "train_s": train_seconds(candidate.training)},
+        lineage=dict(lineage),
+        language=project.get("language", "en"),
+    )
+
+
+def reports(
+    candidate: Candidate,
+    manifest: Manifest,
+    verdicts: Sequence[Verdict],
+    lineage: Mapping[str, Any],
+    measured: Mapping[str, Any],
+    forced_reason: str | None = None,
+) -> dict[str, bytes]:
+    """The files of `reports/`, name to bytes."""
+    report = report_of(candidate, verdicts, lineage, measured)
     return {
+        "report.json": canonical(report.to_json()),
+        "report.md": report.to_markdown().encode(),
+        "report.html": report.to_html().encode(),
+        "card.md": card(report, Subject.of(manifest), forced_reason).encode(),
         "evaluation.json": canonical(candidate.evaluation),
         "training.json": canonical(candidate.training),
-        "prepare.json": canonical(candidate.dataset.report),
+        "prepare.json": canonical(report.data),
         "gates.json": canonical([verdict.to_json() for verdict in verdicts]),
     }

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from luban.bundle.bundle import Bundle
-from luban.bundle.manifest import Manifest
+from luban.bundle.manifest import MANIFEST, Manifest
+from luban.bundle.protocol import read_manifest
 from luban.bundle.write import with_reports
 from luban.catalog import canonical
 from luban.data.dataset import Dataset
@@ -23,7 +24,7 @@ from luban.release.gates.base import Case, Verdict
 from luban.release.gates.run import refuse, run_gates
 from luban.release.measure import measure
 from luban.release.promotion import should_promote
-from luban.release.registry import CHAMPION, Registry, Release, Version
+from luban.release.registry import Registry, Release, Version
 from luban.release.reports import reports
 from luban.store.home import Home
 
@@ -79,28 +80,33 @@ def publish(
 
     Raises ReleaseError naming the gates that failed, unless `force` gives a reason.
     """
-    if force is None:
-        refuse(verdicts)
     name = str(candidate.project["name"])
     identity = Bundle.load(candidate.folder / "bundle").identity
-    known = [version for version in registry.versions(name) if version.identity == identity]
-    if known:
-        return known[0]
-    with home.store.scratch("release") as folder:
-        _write(candidate, verdicts, home, folder)
-        tree = home.store.publish(folder)
-    metrics = {
-        metric: found["value"]
-        for metric, found in candidate.evaluation["metrics"].items()
-        if metric in candidate.evaluation["headline"]
-    }
-    version = registry.release(
-        Release(name, tree, identity, verdicts, metrics, candidate.run_id), actor, forced_reason=force
+    known = next((version for version in registry.versions(name) if version.identity == identity), None)
+    tree, audit_head = (known.tree, known.audit_head) if known is not None else ("", "")
+    if known is None:
+        if force is None:
+            refuse(verdicts)
+        with home.store.scratch("release") as folder:
+            audit_head = _write(candidate, verdicts, home, folder, force).audit_head
+            tree = home.store.publish(folder)
+    promote, reason = should_promote(config.promote, candidate.evaluation["comparisons"].get("champion"))
+    figures, headline = candidate.evaluation["metrics"], candidate.evaluation["headline"]
+    release = Release(
+        name=name,
+        tree=tree,
+        identity=identity,
+        verdicts=verdicts,
+        metrics={metric: figures[metric]["value"] for metric in headline},
+        run_id=candidate.run_id,
+        audit_head=audit_head,
     )
-    return _promoted(version, candidate, registry, actor, config)
+    return registry.release(release, actor, forced_reason=force, promote=reason if promote else None)
 
 
-def _write(candidate: Candidate, verdicts: list[Verdict], home: Home, folder: Path) -> Manifest:
+def _write(
+    candidate: Candidate, verdicts: list[Verdict], home: Home, folder: Path, forced_reason: str | None
+) -> Manifest:
     project, dataset = candidate.project, candidate.dataset
     lineage = {
         "run": candidate.run_id,
@@ -110,17 +116,9 @@ def _write(candidate: Candidate, verdicts: list[Verdict], home: Home, folder: Pa
         "seed": project["seed"],
         "chosen": candidate.training["chosen"],
     }
-    written = reports(candidate, verdicts, lineage)
-    written["decisions.json"] = canonical({"train": home.ledger.decisions(candidate.key)})
-    return with_reports(candidate.folder / "bundle", folder, written, lineage, home.ledger.audit_head())
-
-
-def _promoted(
-    version: Version, candidate: Candidate, registry: Registry, actor: Actor, config: ReleaseConfig
-) -> Version:
-    if CHAMPION in version.aliases:
-        return version
-    promote, reason = should_promote(config.promote, candidate.evaluation["comparisons"].get("champion"))
-    if not promote:
-        return version
-    return registry.promote(version.name, version.number, actor, reason=reason)
+    source = candidate.folder / "bundle"
+    decisions = home.ledger.decisions(candidate.key)
+    manifest = read_manifest((source / MANIFEST).read_bytes(), str(source))
+    written = reports(candidate, manifest, verdicts, lineage, decisions.get("measured", {}), forced_reason)
+    written["decisions.json"] = canonical({"train": decisions})
+    return with_reports(source, folder, written, lineage, home.ledger.audit_head())

@@ -1,0 +1,133 @@
+"""The model card: what a model is for, what it was made from, how well it does, where it fails.
+
+Source: Mitchell et al., "Model Cards for Model Reporting", 2019. Decided here: limits are drawn from
+what was measured, not written by hand; every figure can be traced by the hashes at the end. Says what
+the report says, through the same view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from luban.catalog import fingerprint
+from luban.evaluate.figures import shown
+from luban.evaluate.markdown import table
+
+if TYPE_CHECKING:
+    from luban.bundle.manifest import Manifest
+    from luban.evaluate.report import Report
+    from luban.evaluate.view import View
+
+FEW_ROWS = 30
+"""Below so many test rows a class's figures are called rough."""
+NOT_SURE = 0.05
+"""Above this calibration error confidence is said to be no probability."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the card is about, from the bundle's manifest."""
+
+    task: str
+    target: str
+    inputs: tuple[str, ...]
+    protocol: int
+    identity: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Subject:
+        """The subject of a bundle."""
+        inputs = tuple(f"{column.name} ({column.type})" for column in manifest.dataset_schema.inputs)
+        return cls(manifest.task.kind, manifest.task.target, inputs, manifest.protocol, manifest.identity)
+
+
+def card(report: Report, subject: Subject, forced_reason: str | None = None) -> str:
+    """The model card as Markdown, in the report's language. `forced_reason`: why gates were overruled."""
+    view = report.view
+    parts = [
+        *_uses(view, subject),
+        *_figures(view),
+        *_limits(view, forced_reason),
+        *_data(view),
+        *_trace(view, subject),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _uses(view: View, subject: Subject) -> Iterator[str]:
+    t, project = view.words, view.report.project
+    yield f"# {t['card']}: {view.report.title}"
+    yield f"**{view.verdict}**"
+    yield f"## {t['card_use']}"
+    yield str(project.get("purpose") or f"{t['purpose']}: {t['nobody']}")
+    yield view.say("card_owner", owner=project["owner"]) if project.get("owner") else f"{t['owner']}: {t['nobody']}"
+    yield t["card_not"]
+    yield f"## {t['card_details']}"
+    yield view.say("card_target", target=subject.target, task=subject.task, inputs=", ".join(subject.inputs))
+    chosen = [row for row in view.candidates if row.mark == "chosen"]
+    yield table([t["candidate"], t["family"], t["status"], t["loss"], t["seconds"]], [r.cells[:5] for r in chosen], 3)
+    yield table([t["costs"], t["value"]], [row.cells for row in view.cost_rows])
+
+
+def _figures(view: View) -> Iterator[str]:
+    t = view.words
+    yield f"## {t['results']}"
+    yield view.results_note
+    head = [t["metric"], t["value"], t["interval"], *(t[name] for name in view.others)]
+    yield table(head, [[name, value, interval, *beside] for name, _, value, interval, beside in view.metric_rows])
+    yield "\n".join(f"- {sentence}" for sentence in [*view.reasons, *view.comparisons])
+    if view.class_rows:
+        yield f"### {t['per_class']}"
+        head = [t["class"], t["precision"], t["recall"], t["f1"], t["support"], t["answered"]]
+        yield table(head, [row.cells for row in view.class_rows])
+    yield view.calibration or ""
+    yield view.coverage or ""
+
+
+def _limits(view: View, forced_reason: str | None) -> Iterator[str]:
+    yield f"## {view.words['card_limits']}"
+    yield "\n".join(f"- {sentence}" for sentence in limits(view, forced_reason))
+
+
+def limits(view: View, forced_reason: str | None = None) -> Iterator[str]:
+    """Where the model is weak, or not measured, in sentences."""
+    split = view.report.data.get("split", {})
+    yield view.say("card_split", split=str(split.get("by", "random")))
+    classes = view.evaluation["classes"]
+    rough = [found["label"] for found in classes if found["support"] < FEW_ROWS]
+    if rough:
+        yield view.say("card_rough", rows=str(FEW_ROWS), classes=", ".join(rough[:20]) + (" …" if rough[20:] else ""))
+    found = [scores for scores in classes if scores["recall"] is not None]
+    if found:
+        weakest = min(found, key=lambda scores: scores["recall"])
+        yield view.say("card_weak", recall=view.percent(weakest["recall"]), label=weakest["label"])
+    calibration = view.evaluation["calibration"]
+    if calibration is not None and calibration["ece_after"] > NOT_SURE:
+        yield view.say("card_sure", ece=shown(calibration["ece_after"]))
+    failed = [gate["code"] for gate in view.report.gates if gate["status"] == "failed"]
+    if failed and forced_reason:
+        yield view.say("card_forced", gates=", ".join(failed), reason=forced_reason)
+    yield view.words["card_groups"]
+    yield from view.report.data.get("notes", [])
+
+
+def _data(view: View) -> Iterator[str]:
+    t = view.words
+    yield f"## {t['data']}"
+    yield table([t["data"], t["count"]], [row.cells for row in view.data_rows])
+
+
+def _trace(view: View, subject: Subject) -> Iterator[str]:
+    t = view.words
+    yield f"## {t['card_trace']}"
+    rows = [
+        ["bundle", subject.identity],
+        ["protocol", str(subject.protocol)],
+        ["report", fingerprint(view.report.to_json())],
+        *(list(row.cells) for row in view.lineage_rows),
+    ]
+    yield table([t["lineage"], t["value"]], rows, 2)
+    yield f"**{t['method']}** {view.evaluation['method']}"
+    yield f"*{t['card_source']}*"
