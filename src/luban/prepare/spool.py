@@ -37,7 +37,10 @@ class Spool:
         if not batch.num_rows:
             return
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._path, batch.schema, compression="lz4", write_statistics=False)
+            # no dictionaries: what is read back once is not worth the time to look for repeats
+            self._writer = pq.ParquetWriter(
+                self._path, batch.schema, compression="lz4", use_dictionary=False, write_statistics=False
+            )
         self._writer.write_batch(batch, row_group_size=batch.num_rows)
         self._starts.append(self.num_rows + batch.num_rows)
         for name in batch.schema.names:

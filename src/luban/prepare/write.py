@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -162,19 +161,29 @@ class _Aside:
         raw = self.raw.batch(start).take(pa.array(rows)).to_pylist()
         names = identifiers.take(pa.array(rows)).to_pylist()
         reasons = self._reasons_of(start + len(aside))
-        for row, name, values in zip((rows + start).tolist(), names, raw, strict=True):
+        others = self._others_of(rows + start)
+        for row, name, other, values in zip((rows + start).tolist(), names, others, raw, strict=True):
             rule = self.decisions.rules[self.decisions.rule[row]]
-            entry: dict[str, Any] = {
-                "row_id": name,
-                "where": f"row {row + 1}",
-                "rule": rule.name,
-                "column": rule.column or None,
-                "reason": rule.reason or reasons[row],
-                "raw": as_json(values),
-            }
-            if self.decisions.other is not None and (other := int(self.decisions.other[row])) >= 0 and rule.copies:
-                entry["other"] = self._other_ids[int(np.searchsorted(self._others, other))].as_py()
-            self.quarantine.add(entry)
+            self.quarantine.add(
+                {
+                    "row_id": name,
+                    "where": f"row {row + 1}",
+                    "rule": rule.name,
+                    "column": rule.column or None,
+                    "reason": rule.reason or reasons[row],
+                    "other": other if rule.copies else None,
+                    "raw": as_json(values),
+                }
+            )
+
+    def _others_of(self, rows: np.ndarray) -> list[str | None]:
+        """Row ids of the rows that these copy or conflict with, None for none."""
+        if self.decisions.other is None:
+            return [None] * len(rows)
+        others = self.decisions.other[rows]
+        places = pa.array(np.searchsorted(self._others, others), mask=others < 0)
+        found: list[str | None] = self._other_ids.take(places).to_pylist()
+        return found
 
     def _reasons_of(self, end: int) -> dict[int, str]:
         """Reasons of the first pass for rows before `end` (and after those asked for before)."""
