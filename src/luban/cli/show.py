@@ -1,37 +1,49 @@
-"""What the verbs found, for a person at a terminal or as one JSON object."""
+"""What the verbs found, for a person at a terminal or as one JSON object. Renders records, computes nothing."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luban.cli.face import emit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from luban.data.dataset import Dataset
+    from luban.evaluate.report import Report
     from luban.lifecycle import Outcome, Trained
     from luban.release.registry import Version
     from luban.workshop import Workshop
 
 
-def table(rows: list[dict[str, Any]]) -> None:
+def table(rows: Sequence[Mapping[str, Any]]) -> None:
     """Rows as a table on standard output."""
     from rich.console import Console
     from rich.table import Table
 
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for name in rows[0] if rows else ():
-        shown.add_column(name)
+        shown.add_column(name, overflow="fold")
     for row in rows:
-        shown.add_row(*(str(value) if value is not None else "" for value in row.values()))
+        shown.add_row(*("" if value is None else str(value) for value in row.values()))
     Console().print(shown)
 
 
 def show_dataset(dataset: Dataset, as_json: bool) -> None:
-    """Rows read, kept and set aside."""
+    """Rows read, kept and set aside; columns and what they were taken for."""
+    report = dataset.report
     if as_json:
-        emit({"event": "done", "verb": "prepare", "dataset": dataset.fingerprint, **dataset.report})
+        emit({"event": "done", "verb": "prepare", "dataset": dataset.fingerprint, **report})
         return
-    print(f"dataset {dataset.fingerprint[:12]}: {dataset.num_rows:,} rows, {dataset.splits}")
+    rows = report["rows"]
+    aside = ", ".join(f"{count:,} {rule}" for rule, count in rows["quarantined"].items()) or "none"
+    print(f"{rows['found']:,} rows found, {rows['kept']:,} kept; set aside: {aside}")
+    print(", ".join(f"{name} {count:,}" for name, count in dataset.splits.items()))
+    table([{name: column[name] for name in ("name", "type", "role", "why")} for column in report["columns"]])
+    for note in report["notes"]:
+        print(f"note: {note}")
+    print(f"dataset {dataset.fingerprint[:12]} in {dataset.folder}")
 
 
 def show_training(trained: Trained, as_json: bool) -> None:
@@ -39,34 +51,72 @@ def show_training(trained: Trained, as_json: bool) -> None:
     report = trained.report
     if as_json:
         emit({"event": "done", "verb": "train", **report})
-    else:
-        table([{k: row[k] for k in ("name", "status", "loss", "seconds", "reason")} for row in report["leaderboard"]])
+        return
+    best = report["chosen"]
+    table([_candidate(row, row["name"] == best) for row in report["leaderboard"]])
+    print(f"{best} has the least {report['loss']} on validation rows; its bundle is in {trained.bundle}")
+
+
+def _candidate(row: Mapping[str, Any], chosen: bool) -> dict[str, Any]:
+    return {
+        "candidate": f"{row['name']} ←" if chosen else row["name"],
+        "status": row["status"],
+        "loss": None if row["loss"] is None else f"{row['loss']:.4f}",
+        "seconds": None if row["seconds"] is None else f"{row['seconds']:.1f}",
+        "note": row["reason"],
+    }
 
 
 def show_evaluation(
     shop: Workshop, dataset: Dataset, trained: Trained, evaluation: dict[str, Any], as_json: bool
 ) -> None:
-    """Figures on test rows."""
+    """Figures on test rows with intervals, beside the baseline and the champion."""
     if as_json:
         emit({"event": "done", "verb": "evaluate", **evaluation})
         return
-    table([{"metric": k, **v} for k, v in evaluation["metrics"].items()])
+    from luban.evaluate.report import Report, data_facts, train_seconds
+    from luban.evaluate.terminal import render_terminal
+
+    project = shop.project
+    report = Report(
+        title=project.name,
+        project={"name": project.name, "owner": project.owner, "purpose": project.purpose},
+        data=data_facts(dataset.report),
+        training=trained.report,
+        evaluation=evaluation,
+        costs={"train_s": train_seconds(trained.report)},
+        language=project.language,
+    )
+    render_terminal(report)
 
 
 def show_outcome(shop: Workshop, outcome: Outcome, as_json: bool) -> None:
-    """The version that a run came to."""
+    """The version that a run came to, with its report and where it lies."""
     version = outcome.version
     if as_json:
-        emit({"event": "done", "verb": "run", "run": shop.run_id, "version": version.to_json()})
+        folder = str(shop.home.store.fetch(version.tree))
+        emit({"event": "done", "verb": "run", "run": shop.run_id, "version": version.to_json(), "bundle": folder})
         return
-    show_training(outcome.trained, False)
-    show_evaluation(shop, outcome.dataset, outcome.trained, outcome.evaluation, False)
-    print(f"{version.name} version {version.number}, {', '.join(version.aliases)}")
+    show_version(shop, version, False)
 
 
 def show_version(shop: Workshop, version: Version, as_json: bool) -> None:
-    """One version."""
+    """A released version's report, and where its pages are."""
     if as_json:
-        emit(version.to_json())
-    else:
-        table([{"what": k, "is": v} for k, v in version.to_json().items()])
+        emit({**version.to_json(), "bundle": str(shop.home.store.fetch(version.tree))})
+        return
+    from luban.evaluate.terminal import render_terminal
+
+    folder = shop.home.store.fetch(version.tree)
+    render_terminal(_report(folder))
+    aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
+    print(f"\n{version.name} version {version.number}{aliases}, identity {version.identity[:12]}")
+    if version.forced_reason:
+        print(f"released in spite of a failed gate: {version.forced_reason}")
+    print(f"report: {folder / 'reports' / 'report.html'}")
+
+
+def _report(folder: Path) -> Report:
+    from luban.evaluate.report import Report
+
+    return Report.model_validate_json((folder / "reports" / "report.json").read_bytes())
