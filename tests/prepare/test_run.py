@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from luban.errors import ConfigError, DataError, LubanError
+from luban.bundle.manifest import RowStepSpec
+from luban.bundle.preprocess import Preprocess
+from luban.errors import ConfigError, DataError, LubanError, StoreError
 from luban.prepare import spool
 
 from .memory import CLEAN, make, quarantine
@@ -203,6 +207,16 @@ def test_bad_data_is_refused_in_words(
     assert not (tmp_path / "d" / "dataset.json").exists()
 
 
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_batch", refuse)
+    with pytest.raises(StoreError, match="The dataset could not be written"):
+        make(tmp_path / "d", reviews(60), {"target": "label"}, {"steps": CLEAN})
+    assert not list((tmp_path / "d").glob("spool-*"))
+
+
 def test_no_rows(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no rows"):
         make(tmp_path / "d", {"a": pa.array([], pa.string())})
@@ -250,3 +264,21 @@ def test_an_unreadable_value_elsewhere_is_missing_and_said(tmp_path: Path) -> No
     assert dataset.num_rows == 60
     assert dataset.values("when")[-1] is None
     assert any("`when`: 1 values cannot be read" in note for note in dataset.report["notes"])
+
+
+def test_a_bundle_cleans_rows_as_prepare_did(tmp_path: Path) -> None:
+    """The row steps that travel in a bundle give the dataset's values from the raw rows, one by one and in bulk."""
+    rows = reviews(60)
+    rows["text"][:4] = ["  ＡＢＣ  ", "schÃ¶n\u200b", "N/A", "e\u0301 ok"]
+    rows["price"][:4] = ["1,200", "无", "unknown", " 3 "]
+    rows["size"] = ["S", "无"] * 30
+    dataset = make(tmp_path / "d", rows, {"target": "label", "columns": {"price": "number"}}, {"steps": CLEAN})
+    assert dataset.report["rows"]["quarantined"] == {}
+    steps = [RowStepSpec.model_validate(step) for step in dataset.info["row_steps"]]
+    preprocess = Preprocess(dataset.schema, steps)
+    names = [column.name for column in dataset.schema.inputs]
+    expected = {name: dataset.values(name) for name in names}
+    assert preprocess.batch(pa.table(rows)).columns == expected
+    assert preprocess.rows([{name: rows[name][n] for name in rows} for n in range(60)]).columns == expected
+    assert expected["price"][:4] == [1200.0, None, None, 3.0]
+    assert expected["size"][:2] == ["S", "无"]

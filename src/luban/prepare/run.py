@@ -32,6 +32,7 @@ from luban.prepare.quarantine import Quarantine
 from luban.prepare.report import Outcome, publish
 from luban.prepare.sets import judge, occurrences
 from luban.prepare.write import Written, write
+from luban.store.durable import writing
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of all that is done, 0 to 1."""
@@ -50,9 +51,9 @@ def prepare(
     """Write a dataset into the folder `out`, which must exist and be empty.
 
     The same rows, config and seed give the same dataset, on any number of workers. Raises DataError
-    or ConfigError with what is wrong with the data or the configuration.
+    or ConfigError with what is wrong with the data or the configuration, StoreError for a full disk.
     """
-    with tempfile.TemporaryDirectory(dir=out, prefix="spool-") as spool:
+    with writing("the dataset", out), tempfile.TemporaryDirectory(dir=out, prefix="spool-") as spool:
         _Job(source, data, config, out, Path(spool), seed, engine, progress).run()
     return Dataset(out)
 
