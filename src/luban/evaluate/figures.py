@@ -89,12 +89,12 @@ def inner(name: str) -> str:
 
 
 def leaves(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """What nested mappings hold, by dotted name.
+    """What nested mappings hold, by dotted name, in the order of names.
 
     >>> list(leaves({"a": 1, "b": {"c": 2}}))
     [('a', 1), ('b.c', 2)]
     """
-    for key, inside in value.items():
+    for key, inside in sorted(value.items()):
         if isinstance(inside, Mapping):
             yield from leaves(inside, f"{before}{key}.")
         else:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_MATRIX = 20
 """Classes that a confusion matrix is drawn for; beyond, the most frequent mistakes are listed."""
+SPLITS = ("train", "valid", "test")
 MAX_LIST = 20
 MAX_CLASSES = 50
 
@@ -255,12 +256,12 @@ class View:
         data = self.report.data
         rows = data.get("rows", {})
         found = [Row((self.words["data_read"], shown(rows.get("found"))))] if rows else []
-        for rule, count in rows.get("quarantined", {}).items():
+        for rule, count in sorted(rows.get("quarantined", {}).items()):
             found.append(Row((self.say("data_aside", rule=rule), f"− {count:,}")))
         if rows:
             found.append(Row((self.words["data_kept"], shown(rows.get("kept"))), "chosen"))
-        for part, count in data.get("split", {}).get("rows", {}).items():
-            found.append(Row((self.words[f"data_{part}"], f"{count:,}")))
+        dealt = data.get("split", {}).get("rows", {})
+        found += [Row((self.words[f"data_{part}"], f"{dealt[part]:,}")) for part in SPLITS if part in dealt]
         changed: dict[str, int] = {}
         for change in data.get("changes", []):
             changed[change["rule"]] = changed.get(change["rule"], 0) + change["count"]
