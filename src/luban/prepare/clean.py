@@ -7,8 +7,8 @@ value is missing, and counted. Knows no files, no other batch, and no set steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from luban.data.rows import row_hashes
 from luban.data.schema import Column
+from luban.prepare.base import RowStep
 from luban.prepare.plan import Plan
 
 HASH = "_hash"
@@ -45,17 +46,17 @@ class Changes:
 class Cleaned:
     """A batch after row steps and parsing: all its rows, also those that are dropped."""
 
-    parsed: pa.RecordBatch
+    parsed: pa.RecordBatch = None
     """The columns of the schema in their types' storage, and `_hash`."""
-    dropped: list[Dropped]
+    dropped: list[Dropped] = field(default_factory=list)
     """At most one entry a row, ascending."""
-    changes: dict[tuple[str, str], Changes]
+    changes: dict[tuple[str, str], Changes] = field(default_factory=dict)
     """By column and rule."""
-    present: dict[str, int]
+    present: dict[str, int] = field(default_factory=dict)
     """Values by column that were there to be read."""
-    bad: dict[str, int]
+    bad: dict[str, int] = field(default_factory=dict)
     """Values by column that could not be read."""
-    bad_examples: dict[str, tuple[str, str]]
+    bad_examples: dict[str, tuple[str, str]] = field(default_factory=dict)
     """A value and the reason, by column."""
 
 
@@ -73,7 +74,7 @@ class Clean:
 
     def __call__(self, raw: pa.RecordBatch) -> Cleaned:
         """The batch after row steps and parsing."""
-        cleaned = Cleaned(pa.record_batch({}), [], {}, {}, {}, {})
+        cleaned = Cleaned()
         dropped: dict[int, Dropped] = {}
         columns = [
             self._column(column, raw.column(column.name), cleaned, dropped) for column in self.plan.schema.columns
@@ -86,7 +87,7 @@ class Clean:
 
     def _column(self, column: Column, raw: pa.Array, cleaned: Cleaned, dropped: dict[int, Dropped]) -> pa.Array:
         values = raw
-        for kind, step in self._steps(column.name):
+        for kind, step in self._steps[column.name]:
             before = values
             values, changed = step.apply(values)
             _note(cleaned.changes, (column.name, kind), np.flatnonzero(changed), before, values)
@@ -103,12 +104,9 @@ class Clean:
                     dropped.setdefault(row, Dropped(row, "parse", column.name, reason))
         return parsed.values
 
-    def _steps(self, name: str) -> Sequence[tuple[str, Any]]:
-        made: dict[str, Any] = self.__dict__.setdefault("_made", {})
-        if name not in made:
-            made[name] = self.plan.steps_of(name)
-        found: Sequence[tuple[str, Any]] = made[name]
-        return found
+    @cached_property
+    def _steps(self) -> dict[str, list[tuple[str, RowStep]]]:
+        return {column.name: self.plan.steps_of(column.name) for column in self.plan.schema.columns}
 
     def _whole_rows(self, columns: list[pa.Array], dropped: dict[int, Dropped]) -> None:
         """Drop rows without a target, and rows without any input."""
