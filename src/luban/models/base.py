@@ -7,6 +7,7 @@ Converters turn one kind of array into another inside the graph.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -60,6 +61,8 @@ class FitContext:
     loss: Callable[[np.ndarray, np.ndarray], float]
     decide: Callable[[str, Callable[[], Any]], Any]
     progress: Progress = lambda what, share: None
+    seconds_left: float = math.inf
+    """A family that trains in steps stops after so long, and records with `decide` where it stopped."""
     members: tuple[Member, ...] = field(default=())
 
 

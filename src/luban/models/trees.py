@@ -4,7 +4,8 @@ Decided here:
 
 - trees are grown on float32 inputs, unscaled, missing values as NaN: what the graph will see;
 - rounds are bounded and stopped early on validation rows, which decides the same way every time
-  (`deterministic`, `force_row_wise`, one seed), whatever the number of threads;
+  (`deterministic`, `force_row_wise`, one seed), whatever the number of threads; a budget of seconds can
+  stop them too, so the number of rounds is a decision, recorded and replayed;
 - what is kept is the model text (checkpoint) and its nodes in columns (graph); no pickle.
 
 It knows no column type and no task.
@@ -12,6 +13,7 @@ It knows no column type and no task.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -107,16 +109,27 @@ class Trees(Family):
             raise DataError("Training rows must show at least two classes, but they all have the same.")
         lightgbm = need("lightgbm", "train")
         train = lightgbm.Dataset(matrix(arrays, context.blocks), y.reshape(-1), free_raw_data=True)
+        grown: list[Any] = []
+
+        def grow() -> int:
+            grown.append(self._grow(train, context))
+            booster = grown[0]
+            return int(booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration())
+
+        rounds = int(context.decide("rounds", grow))
+        booster = grown[0] if grown else lightgbm.train(self._parameters(context), train, rounds)
+        return FittedTrees(booster, context.blocks, head, rounds, context.num_threads)
+
+    def _grow(self, train: Any, context: FitContext) -> Any:
+        """A booster, stopped by validation rows, the bound on rounds, or the clock."""
+        lightgbm = need("lightgbm", "train")
         sets, callbacks = [], [_Report(context, self.config.max_rounds)]
         if len(context.y_valid):
             valid = matrix(context.valid, context.blocks)
             sets = [lightgbm.Dataset(valid, context.y_valid.reshape(-1), reference=train)]
             callbacks.append(lightgbm.early_stopping(self.config.patience_rounds, verbose=False))
-        booster = lightgbm.train(
-            self._parameters(context), train, self.config.max_rounds, valid_sets=sets, callbacks=callbacks
-        )
-        rounds = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
-        return FittedTrees(booster, context.blocks, head, rounds, context.num_threads)
+        parameters = self._parameters(context)
+        return lightgbm.train(parameters, train, self.config.max_rounds, valid_sets=sets, callbacks=callbacks)
 
     def _parameters(self, context: FitContext) -> dict[str, Any]:
         config, head = self.config, context.head
@@ -143,7 +156,7 @@ class Trees(Family):
 
 
 class _Report:
-    """LightGBM's callback that tells how far training is, every 50 rounds."""
+    """LightGBM's callback that tells how far training is, and stops it when time is over."""
 
     before_iteration = False
     order = 5
@@ -151,7 +164,10 @@ class _Report:
     def __init__(self, context: FitContext, max_rounds: int) -> None:
         self._progress = context.progress
         self._max_rounds = max_rounds
+        self._end = time.monotonic() + context.seconds_left
 
     def __call__(self, env: Any) -> None:
-        if env.iteration % 50 == 0:
+        if env.iteration % 10 == 0:
             self._progress("growing trees", env.iteration / self._max_rounds)
+        if time.monotonic() > self._end:
+            raise need("lightgbm.callback", "train").EarlyStopException(env.iteration, env.evaluation_result_list)

@@ -70,6 +70,14 @@ class Inputs:
     converters: list[tuple[str, Encoder, str]]
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What one candidate may use."""
+
+    num_threads: int
+    seconds_left: float
+
+
 def planned(data: TrainData, choice: Choice, members: Sequence[Candidate]) -> Inputs | Refusal:
     """The encoders that a candidate reads, or why it cannot be made."""
     family: Family = FAMILIES.resolve(choice.kind)(choice.config)
@@ -103,7 +111,7 @@ def train_candidate(
     data: TrainData,
     inputs: Inputs,
     members: Sequence[Candidate],
-    num_threads: int,
+    limits: Limits,
     decide: Decide,
     progress: Progress,
 ) -> None:
@@ -119,7 +127,8 @@ def train_candidate(
         valid=bench.arrays("valid"),
         y_valid=data.y("valid"),
         seed=data.seed,
-        num_threads=num_threads,
+        num_threads=limits.num_threads,
+        seconds_left=limits.seconds_left,
         loss=lambda outputs, y: calibrated_loss(data, outputs, y),
         decide=lambda key, make: decide(f"{spec.name}:{key}", make),
         progress=progress,

@@ -26,11 +26,13 @@ from luban.features.kinds import num_rows, pad, take
 from luban.models.base import Family, Refusal
 from luban.models.graph_model import GraphModel
 from luban.tasks.base import Task
-from luban.train.candidate import Candidate, Decide, Inputs, Spec, planned, read_candidate, train_candidate
+from luban.train.candidate import Candidate, Decide, Inputs, Limits, Spec, planned, read_candidate, train_candidate
 from luban.train.config import TrainConfig
 from luban.train.encode import TrainData
 
 NUM_EXAMPLES = 8
+LEAST_SHARE = 0.1
+"""Of the budget: what a candidate that was started may use even if less is left."""
 
 
 class Keep(Protocol):
@@ -192,9 +194,10 @@ class _Trial:
 
     def _train(self, spec: Spec, inputs: Inputs, members: Sequence[Candidate]) -> Candidate:
         def make(folder: Path) -> None:
-            threads = self._config.threads
+            budget = self._config.time_budget_s
+            limits = Limits(self._config.threads, max(budget - self._spent, LEAST_SHARE * budget))
             progress = lambda what, share: self._watch.step(f"{spec.name}: {what}", share)  # noqa: E731
-            train_candidate(folder, spec, self._data, inputs, members, threads, self._decide, progress)
+            train_candidate(folder, spec, self._data, inputs, members, limits, self._decide, progress)
 
         self._watch.step(spec.name, 0.0)
         key = ":".join([spec.name, canonical(spec.choice.identity()).decode(), *(m.facts["name"] for m in members)])
