@@ -18,6 +18,7 @@ from pydantic import Field
 from luban.features.kinds import Arrays, Want
 from luban.models.base import Family, FitContext, Fitted, Member
 from luban.tasks.base import Head
+from luban.tasks.classes import fit_temperature
 
 if TYPE_CHECKING:
     from luban.bundle.graph import GraphBuilder
@@ -103,28 +104,10 @@ class Vote(Family):
 
 
 def temperature(outputs: np.ndarray, y: np.ndarray, head: Head) -> float:
-    """What outputs are divided by so that their log loss on y is least; 1 for numbers.
-
-    Searched between 1/16 and 16 by golden section: the loss has one minimum in the logarithm.
-    """
+    """What outputs [B, n] are divided by before they are weighed, as a task would calibrate them; 1 for numbers."""
     if head.kind == "real":
         return 1.0
-    low, high = np.log(1 / 16), np.log(16)
-    golden = (np.sqrt(5) - 1) / 2
-    for _ in range(30):
-        a, b = high - golden * (high - low), low + golden * (high - low)
-        if log_loss(outputs / np.exp(a), y, head) <= log_loss(outputs / np.exp(b), y, head):
-            high = b
-        else:
-            low = a
-    return float(np.exp((low + high) / 2))
-
-
-def log_loss(outputs: np.ndarray, y: np.ndarray, head: Head) -> float:
-    """Mean log loss of outputs [B, n] before squashing, in nats."""
-    outputs = np.asarray(outputs, np.float64)
-    if head.kind == "softmax":
-        shifted = outputs - outputs.max(axis=1, keepdims=True)
-        of_class = shifted[np.arange(len(y)), y.astype(np.int64)]
-        return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - of_class))
-    return float(np.mean(np.logaddexp(0, outputs) - y.reshape(len(y), -1) * outputs))
+    logits = np.asarray(outputs, np.float64)
+    if head.kind == "binary":
+        logits = np.concatenate([np.zeros((len(y), 1)), logits], axis=1)
+    return fit_temperature(logits, y.astype(np.int64))

@@ -38,7 +38,7 @@ METRICS = (
     "brier",
     "ece",
 )
-_LOW, _HIGH = math.log(0.05), math.log(20.0)
+_LOW, _HIGH = math.log(0.01), math.log(100.0)
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -69,7 +69,7 @@ def refuse_target(schema: Schema, want: Want) -> str | None:
 
 
 def fit_temperature(logits: np.ndarray, y: np.ndarray) -> float:
-    """The temperature in [0.05, 20] that suits logits [B, C] to class numbers y [B], smoothed as above."""
+    """The temperature in [0.01, 100] that suits logits [B, C] to class numbers y [B], smoothed as above."""
     rows, classes = logits.shape
     if not rows:
         return 1.0
