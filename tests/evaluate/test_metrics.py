@@ -35,7 +35,7 @@ def repeated(rows: Scored, counts: np.ndarray) -> Scored:
 
 
 @given(st.sampled_from(["two", "five", "number"]), st.integers(1, 40), st.integers(0, 10_000))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_resample_equals_scikit_learn_on_the_rows_drawn(kind: str, num_rows: int, seed: int) -> None:
     rows = rows_of(kind, num_rows, seed)
     counts = np.bincount(np.random.default_rng(seed + 1).integers(0, num_rows, num_rows), minlength=num_rows)

@@ -29,6 +29,9 @@ class Toy(Task):
     def baseline(self, y: np.ndarray, head: Head) -> np.ndarray:
         raise AssertionError("not asked for")
 
+    def loss(self, outputs: np.ndarray, y: np.ndarray, decoding: Decoding) -> float:
+        raise AssertionError("not asked for")
+
     def calibrate(self, encoder: Encoder, outputs: np.ndarray, y: np.ndarray) -> Decoding:
         raise AssertionError("not asked for")
 

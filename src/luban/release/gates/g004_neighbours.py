@@ -7,6 +7,7 @@ order beside a stranger; the outputs before squashing and the answers are compar
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 from pydantic import Field
 
 from luban.release.gates.base import Case, Gate, Verdict
@@ -57,9 +58,14 @@ class BatchNeighbours(Gate):
 def _sample(case: Case, num_rows: int) -> list[dict[str, object]]:
     """Test rows evenly spread over the split, that have some input."""
     names = [column.name for column in case.bundle.schema.inputs]
-    table = case.dataset.table(names, "test")
-    picked = np.unique(np.linspace(0, max(table.num_rows - 1, 0), num=min(num_rows, table.num_rows)).astype(np.int64))
-    rows: list[dict[str, object]] = table.take(picked).to_pylist()
+    total = case.dataset.splits.get("test", 0)
+    picked = np.unique(np.linspace(0, max(total - 1, 0), num=min(num_rows, total)).astype(np.int64))
+    rows: list[dict[str, object]] = []
+    start = 0
+    for batch in case.dataset.batches(names, "test"):
+        here = picked[(picked >= start) & (picked < start + batch.num_rows)] - start
+        rows += batch.take(pa.array(here)).to_pylist()
+        start += batch.num_rows
     return [row for row in rows if any(value is not None for value in row.values())]
 
 
