@@ -1,0 +1,142 @@
+"""kill -9 of `luban run`, then `luban run`: it finishes, keeps what was done, and releases the same model once."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from luban.release.registry import Registry
+
+from .conftest import Undisturbed
+from .project import Answer, Tiny, check_whole, without_time
+
+INSTANTS = 10
+LONG_INSTANTS = 50
+CHANGES = 6
+LONG_CHANGES = 40
+
+
+def goes_on(tiny: Tiny, killed: Answer, undisturbed: Undisturbed) -> None:
+    """The next run finishes the work of the one that was killed."""
+    results, trees = tiny.results(), tiny.trees()
+    answer = tiny.done("run", "--json")
+    version = answer.events[-1]["version"]
+    assert version["identity"] == undisturbed.identity
+    assert [(one.number, one.aliases) for one in Registry(tiny.ledger, tiny.store).versions("tiny")] == [
+        (1, ("champion",))
+    ]
+    found = tiny.results()
+    assert {key: found[key] for key in results} == results, "what was recorded was made again"
+    new = {json.loads(value)["tree"] for key, (value, _) in found.items() if key not in results}
+    assert tiny.trees() - trees <= new | {version["tree"]}, "something was made twice"
+    for verb, kept in answer.kept().items():
+        done = any(event.get("verb") == verb for event in killed.events) and list(killed.kept())[-1] != verb
+        assert kept or not done or verb == "release", f"{verb} was made again"
+    shown = answer.candidates()
+    for name, row in killed.candidates().items():
+        if shown:
+            assert shown[name] == row, "a candidate was trained again: its seconds differ"
+    for name, row in undisturbed.answer.candidates().items():
+        if shown:
+            assert without_time(shown[name]) == without_time(row)
+    check_whole(tiny)
+    statuses = {run.status for run in tiny.ledger.runs()}
+    assert statuses <= {"done", "interrupted"}, statuses
+
+
+def kill_and_go_on(folder: Path, share: float, undisturbed: Undisturbed) -> None:
+    tiny = Tiny.made(folder)
+    killed = tiny.killed_after(share * undisturbed.seconds, "run", "--json")
+    assert killed.status in (-9, 0), killed.err
+    goes_on(tiny, killed, undisturbed)
+    shutil.rmtree(folder / "cache", ignore_errors=True)
+
+
+def shares(count: int, seed: int) -> list[float]:
+    """Random instants, one in each of `count` equal parts of the run."""
+    chance = random.Random(seed)
+    return [(number + chance.random()) / count for number in range(count)]
+
+
+@pytest.mark.parametrize("share", shares(INSTANTS, seed=1), ids=lambda share: f"{share:.3f}")
+def test_killed_at_random(share: float, tmp_path: Path, undisturbed: Undisturbed) -> None:
+    kill_and_go_on(tmp_path / "project", share, undisturbed)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("share", shares(LONG_INSTANTS, seed=2), ids=lambda share: f"{share:.3f}")
+def test_killed_at_random_more_often(share: float, tmp_path: Path, undisturbed: Undisturbed) -> None:
+    kill_and_go_on(tmp_path / "project", share, undisturbed)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, int]:
+    """A project that is trained and not evaluated yet, and how many changes `luban run` then makes."""
+    tiny = Tiny.made(tmp_path_factory.mktemp("trained"))
+    tiny.done("train")
+    return tiny, changes(tiny.copy(tmp_path_factory.mktemp("counted") / "project"))
+
+
+def changes(tiny: Tiny) -> int:
+    answer = tiny.killed_at(0, "run")
+    assert answer.status == 0, answer.err
+    return int(answer.err.split("changes ")[-1])
+
+
+def spread(count: int, among: int) -> list[int]:
+    """`count` numbers from 1 to `among`, evenly spread, the last one included."""
+    return sorted({1 + round(number * (among - 1) / (count - 1)) for number in range(count)})
+
+
+@pytest.mark.parametrize("part", range(CHANGES))
+def test_killed_between_changes_of_a_release(
+    part: int, trained: tuple[Tiny, int], tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    tiny = trained[0].copy(tmp_path / "project")
+    killed = tiny.killed_at(spread(CHANGES, trained[1])[part], "run", "--json")
+    assert killed.status == -9
+    goes_on(tiny, killed, undisturbed)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", range(LONG_CHANGES))
+def test_killed_between_any_two_changes(part: int, tmp_path: Path, undisturbed: Undisturbed) -> None:
+    counted = undisturbed.tiny.folder / "changes"
+    if not counted.exists():
+        counted.write_text(str(changes(Tiny.made(tmp_path / "counted"))))
+    tiny = Tiny.made(tmp_path / "project")
+    killed = tiny.killed_at(spread(LONG_CHANGES, int(counted.read_text()))[part], "run", "--json")
+    assert killed.status == -9
+    goes_on(tiny, killed, undisturbed)
+
+
+def test_killed_again_and_again(tmp_path: Path, undisturbed: Undisturbed) -> None:
+    """Each run is killed a little later than the one before; what each of them finished stays."""
+    tiny = Tiny.made(tmp_path / "project")
+    number, killed = 40, Answer(-9, "", "")
+    while killed.status:
+        before = tiny.results()
+        killed = tiny.killed_at(number, "run", "--json")
+        assert before.items() <= tiny.results().items()
+        number += 30
+    assert killed.events[-1]["version"]["identity"] == undisturbed.identity
+    check_whole(tiny)
+
+
+def test_decisions_of_another_run(tmp_path: Path, undisturbed: Undisturbed) -> None:
+    """What the clock decided there is what is done here."""
+    hurried = Tiny.made(tmp_path / "hurried")
+    released = hurried.done("run", "--set", "train.time_budget_s=0.000001", "--json").events[-1]["version"]
+    hurried.done("bundle", "export", "out")
+    decisions = hurried.folder / "out" / "reports" / "decisions.json"
+    body = json.loads(decisions.read_bytes())["train"]
+    assert "spent" in body["start:linear-2"]
+    calm = Tiny.made(tmp_path / "calm")
+    answer = calm.done("run", "--decisions", str(decisions), "--json")
+    assert answer.candidates()["linear-2"]["status"] == "skipped"
+    assert answer.events[-1]["version"]["identity"] == released["identity"]
+    assert answer.events[-1]["version"]["identity"] != undisturbed.identity
