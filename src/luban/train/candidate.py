@@ -41,8 +41,8 @@ class Spec:
 class Candidate:
     """A finished candidate, read back from its folder.
 
-    `valid` and `test` are outputs [B, n] of the training model; `parity` the largest difference to
-    the exported graph on test rows; `encoders` the (column, encoder) pairs that its graph reads.
+    `valid` and `test` are outputs [B, n] of the training model; `facts["parity"]` the largest
+    difference of its answers to those of the exported graph on test rows; `encoders` the (column, encoder) pairs that its graph reads.
     """
 
     spec: Spec
@@ -143,7 +143,7 @@ def train_candidate(
         "family": spec.choice.kind,
         "config": spec.choice.config.identity(),
         "loss": calibrated_loss(data, valid, data.y("valid")),
-        "parity": float(np.abs(found - test).max(initial=0.0)),
+        "parity": max(_difference(data, valid, found, test), _parity_of(fitted, members)),
         "blocks": [block.name for block in bench.blocks],
         "notes": getattr(fitted, "notes", ""),
     }
@@ -153,6 +153,21 @@ def train_candidate(
     (folder / "graph.onnx").write_bytes(graph)
     (folder / "seconds.json").write_bytes(canonical(round(time.monotonic() - began, 3)))
     (folder / "candidate.json").write_bytes(canonical(facts))
+
+
+def _difference(data: TrainData, valid: np.ndarray, found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference of two models' answers: of probabilities where there are any, else of outputs."""
+    decoding = data.task.calibrate(data.target_encoder, valid, data.y("valid"))
+    answers = [data.task.scores(outputs, decoding) for outputs in (found, expected)]
+    if answers[0].ndim == 1:
+        answers = [found, expected]
+    return float(np.abs(answers[0] - answers[1]).max(initial=0.0))
+
+
+def _parity_of(fitted: Fitted, members: Sequence[Candidate]) -> float:
+    """The largest difference that the members of a vote had when they were exported; 0 for others."""
+    voters = {member.name for member in getattr(fitted, "members", ())}
+    return max((float(m.facts["parity"]) for m in members if m.spec.name in voters), default=0.0)
 
 
 def read_candidate(folder: Path, spec: Spec, inputs: Inputs) -> Candidate:

@@ -50,6 +50,13 @@ class Parity(Gate):
         sentence = (
             f"Largest difference over {len(rows):,} test rows is {largest:.2g}, allowed {self.config.tolerance:g}."
         )
+        exported = float(case.training["parity"])
+        if not exported <= self.config.tolerance:
+            return self.failed(
+                f"When it was exported, the graph's answers differed from the trained model's by up to {exported:.2g}, "
+                f"allowed {self.config.tolerance:g}.",
+                "The export of this model family is not faithful: leave the family out of `train.models`.",
+            )
         if not over:
             return self.passed(sentence)
         return self.failed(
