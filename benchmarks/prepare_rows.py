@@ -1,6 +1,6 @@
 """Many rows of CSV through row steps, exact duplicates, conflicts and split: seconds and resident memory.
 
-    python benchmarks/prepare_rows.py [--rows 20000000] [--workers 2] [--folder DIR]
+    python -m benchmarks.prepare_rows [--rows 20000000] [--workers 1] [--folder DIR] [--quick]
 
 Five columns (whole number, fraction, category, short text, label), one row in ten a copy, one copy in ten with
 another label. Prints one line of JSON. The rows are generated, so the figures are about speed and
@@ -10,7 +10,6 @@ memory only.
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import shutil
 import tempfile
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
+from benchmarks.figures import emit
 from luban.catalog import SOURCES
 from luban.data.config import DataConfig
 from luban.engine.local import LocalEngine
@@ -75,11 +75,14 @@ def cpu_seconds() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.prepare_rows")
     parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("--quick", action="store_true", help="200,000 rows")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.rows = 200_000
     folder = Path(tempfile.mkdtemp(dir=arguments.folder))
     try:
         path, out = folder / "rows.csv", folder / "dataset"
@@ -92,7 +95,7 @@ def main() -> None:
         begun, spent = time.perf_counter(), cpu_seconds()
 
         def note(what: str, share: float) -> None:
-            stages[what.split(":")[0]] = round(time.perf_counter() - begun, 1)
+            stages.setdefault(what.split(":")[0], round(time.perf_counter() - begun, 1))
 
         source = SOURCES.make(data.source.kind, data.source.config.model_dump())
         dataset = prepare(source, data, config, out, seed=0, engine=LocalEngine(), progress=note)
@@ -106,11 +109,11 @@ def main() -> None:
             "cpu_us_per_row": round((cpu_seconds() - spent) * 1e6 / arguments.rows, 2),
             "peak_resident_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
             "peak_while_generating_mb": round(generated / 1024),
-            "ended_at_s": stages,
+            "begun_at_s": stages,
             "counts": dataset.report["rows"],
             "fingerprint": dataset.fingerprint[:12],
         }
-        print(json.dumps(figures))
+        emit("prepare_rows", "rows of CSV", **figures)
     finally:
         shutil.rmtree(folder)
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from luban.prepare.base import Candidates, Fetch
 
-PIECE_ROWS = 1_000_000
+PIECE_ROWS = 2_000_000
 
 
 def equal_groups(

@@ -37,7 +37,8 @@ class LabelConflicts(SetStep):
         """Drop whole groups in which labels differ."""
         target, free = schema.target, free_form(schema)
         assert target is not None, "columns() gives none without a target"
-        for rows, firsts in equal_groups(candidates, fetch, self.columns(schema)):
+        suspects = (_disagreeing(chunk, fetch, target.name) for chunk in candidates)
+        for rows, firsts in equal_groups(suspects, fetch, self.columns(schema)):
             differs = ~equal_rows(rows, firsts, fetch, (target.name,))
             if free and differs.any():
                 differs &= present_in(rows, fetch, free)
@@ -51,3 +52,12 @@ class LabelConflicts(SetStep):
             yield Decision(
                 rows[conflict], "drop", "label-conflicts", others, "another row has the same inputs and another label"
             )
+
+
+def _disagreeing(chunk: Candidates, fetch: Fetch, target: str) -> Candidates:
+    """The groups in which not all labels are equal: few, and only their inputs need be compared."""
+    sizes = np.diff(chunk.offsets)
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    differs = ~equal_rows(chunk.rows, chunk.rows[chunk.offsets[:-1]][group], fetch, (target,))
+    odd = np.bincount(group[differs], minlength=len(sizes)) > 0
+    return Candidates(chunk.rows[odd[group]], np.concatenate([[0], np.cumsum(sizes[odd])]))

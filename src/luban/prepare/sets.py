@@ -104,11 +104,30 @@ def _judge_one(
 
 
 def in_chunks(groups: Iterable[tuple[np.ndarray, np.ndarray]], most: int) -> Iterator[Candidates]:
-    """The groups (rows, offsets) in chunks of at most `most` rows; a larger group is a chunk of its own."""
+    """The groups (rows, offsets) in chunks of at most `most` rows; a larger group is a chunk of its own.
+
+    Small chunks of the engine are joined, because each chunk may cost a step a scan of its columns.
+    """
+    held: list[Candidates] = []
+    count = 0
     for rows, offsets in groups:
         first = 0
         while first < len(offsets) - 1:
-            last = int(np.searchsorted(offsets, offsets[first] + most, side="right")) - 1
+            last = int(np.searchsorted(offsets, offsets[first] + most - count, side="right")) - 1
+            if last <= first and held:
+                yield _join(held)
+                held, count = [], 0
+                continue
             last = max(last, first + 1)
-            yield Candidates(rows[offsets[first] : offsets[last]], offsets[first : last + 1] - offsets[first])
-            first = last
+            part = Candidates(rows[offsets[first] : offsets[last]], offsets[first : last + 1] - offsets[first])
+            held.append(part)
+            count, first = count + len(part.rows), last
+    if held:
+        yield _join(held)
+
+
+def _join(parts: list[Candidates]) -> Candidates:
+    if len(parts) == 1:
+        return parts[0]
+    sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+    return Candidates(np.concatenate([part.rows for part in parts]), np.concatenate([[0], np.cumsum(sizes)]))
