@@ -108,8 +108,12 @@ class Family(Component):
     def fit(self, arrays: Arrays, y: np.ndarray, context: FitContext) -> Fitted:
         """Learn from training rows. Arrays are bulk (ragged bags) and must not be changed."""
 
-    def variants(self, num_rows: int, head: Head) -> Sequence[dict[str, Any]]:
-        """Settings that `auto` may try, best expected first; `{}` is the default config."""
+    def variants(self, num_rows: int, head: Head, kinds: frozenset[Kind] = frozenset()) -> Sequence[dict[str, Any]]:
+        """Settings that `auto` may try, best expected first; `{}` is the default config.
+
+        `kinds` are the kinds of array that the columns can give, so that nothing is tried that would only
+        differ on a kind which is not there.
+        """
         return ({},)
 
 

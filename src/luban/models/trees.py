@@ -22,7 +22,7 @@ from pydantic import Field
 
 from luban.catalog import need
 from luban.errors import DataError
-from luban.features.kinds import Arrays, Block, VectorConfig, Want
+from luban.features.kinds import Arrays, Block, Kind, VectorConfig, Want
 from luban.models.base import Family, FitContext, Fitted, Refusal
 from luban.models.tree_graph import TreeNodes, ensemble
 from luban.tasks.base import Head
@@ -150,8 +150,10 @@ class Trees(Family):
             "verbosity": -1,
         }
 
-    def variants(self, num_rows: int, head: Head) -> Sequence[dict[str, Any]]:
-        """Slow and careful first; then many small trees."""
+    def variants(self, num_rows: int, head: Head, kinds: frozenset[Kind] = frozenset()) -> Sequence[dict[str, Any]]:
+        """Slow and careful first; then many small trees, and few large ones. Once where all is converted text."""
+        if kinds == {"bag"}:
+            return ({},)
         return ({}, {"leaves": 4, "learning_rate": 0.1}, {"leaves": 63, "min_rows_per_leaf": 20})
 
 
