@@ -77,8 +77,13 @@ def demo() -> Path:
     folder = place() / "chinese-reviews"
     if not (folder / "luban.yaml").exists():
         luban("init", folder, "--template", "chinese-reviews")
-    made(folder, "run", [])
+    luban("run", "--project", folder)
     return folder
+
+
+def bundle_of(folder: Path) -> Path:
+    """The bundle of the project in `folder`, which has run."""
+    return made(folder, "run", []).bundle
 
 
 def one_row_ms(bundle: Bundle, rows: Sequence[Mapping[str, Any]], times: int) -> np.ndarray:

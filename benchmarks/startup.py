@@ -50,7 +50,13 @@ uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False)).run(socke
 @contextmanager
 def running(command: Sequence[str | Path]) -> Iterator[str]:
     """A process that prints `at ADDRESS` when it listens; gives the address, and ends the process."""
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, env=STATE_IS_THE_PROJECTS)
+    process = subprocess.Popen(
+        list(map(str, command)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=STATE_IS_THE_PROJECTS,
+    )
     try:
         assert process.stdout is not None
         words = process.stdout.readline().split()
@@ -96,7 +102,7 @@ def main() -> None:
     asked = parser.parse_args()
     runs = 5 if asked.quick else asked.runs
     project = demo()
-    bare = [peer_python(*PEER), "-c", BARE]
+    bare: list[str | Path] = [peer_python(*PEER), "-c", BARE]
     processes = turns(
         {
             "luban --help": lambda: cold(LUBAN, "--help"),

@@ -1,11 +1,11 @@
 """Tables: `auto` beside the better of a linear model and histogram boosting by scikit-learn, on the same rows.
 
-    python -m benchmarks.tables [TABLE …] [--seeds 5] [--budget-s 60] [--quick] [--all]
+    python -m benchmarks.tables [TABLE …] [--seeds 5] [--budget-s 60] [--quick] [--more]
 
 Five tables of R's package mlbench, as Debian ships it, and breast cancer from scikit-learn's wheel. Chosen before
 anything was measured, for being unlike: LetterRecognition (20,000 rows, 26 classes: far from linear),
 Vehicle (846 rows, 4 classes: no peer is far ahead), PimaIndiansDiabetes2 (652 missing numbers, much noise),
-HouseVotes84 (categories only, 392 missing), BostonHousing (a number is predicted). `--all` adds others.
+HouseVotes84 (categories only, 392 missing), BostonHousing (a number is predicted). `--more` adds others.
 
 Each is initialised by `luban init --data`, so that types are Luban's own guesses, and trained by `luban train` with a
 budget of seconds; for each seed another split. Peers get the types that R states; the linear one (logistic
@@ -229,15 +229,16 @@ def tell_table(table: str, found: list[Answers], one_ms: np.ndarray) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tables")
-    parser.add_argument("tables", nargs="*", choices=[[], *TABLES, *OTHERS], help="these tables alone")
+    parser.add_argument("tables", nargs="*", choices=("all", *TABLES, *OTHERS), default="all", help="these alone")
     parser.add_argument("--seeds", type=int, default=5, help="how many splits")
     parser.add_argument("--budget-s", type=float, default=60, help="seconds of training")
     parser.add_argument("--quick", action="store_true", help="one seed, 5 s of training, the small tables")
-    parser.add_argument("--all", action="store_true", help="other tables of the package too")
+    parser.add_argument("--more", action="store_true", help="other tables of the package too")
     asked_for = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")  # a class that training rows lack
     known = TABLES | OTHERS
-    names = asked_for.tables or list(known if asked_for.all else TABLES)
+    chosen = known if asked_for.more else TABLES
+    names = list(chosen) if "all" in asked_for.tables else asked_for.tables
     if asked_for.quick:
         names = [name for name in names if name != "LetterRecognition"]
         asked_for.seeds, asked_for.budget_s = 1, 5
