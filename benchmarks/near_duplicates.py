@@ -1,6 +1,6 @@
 """Near duplicates: against exact Jaccard over all pairs, against datasketch, and a million texts in bounded memory.
 
-    python -m benchmarks.near_duplicates [quality] [crowd] [speed] [scale]      # all by default; JSON lines
+    python -m benchmarks.near_duplicates [quality] [crowd] [speed] [scale] [--quick]      # JSON lines
 
 quality: 10,000 made-up texts, half like Chinese reviews and half like English ones, a third of them copies with
 typed edits; every pair's exact similarity by a sparse product of sets of strings (nothing of Luban in it).
@@ -294,6 +294,7 @@ def reviews() -> list[str] | None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.near_duplicates")
     parser.add_argument("parts", nargs="*", choices=("all", *PARTS), default="all", help="what to measure")
+    parser.add_argument("--quick", action="store_true", help="2,000 texts in place of 10,000, 20,000 of a million")
     parser.add_argument("--once", metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("--million", metavar="FILE", help=argparse.SUPPRESS)
     wanted = parser.parse_args()
@@ -303,17 +304,17 @@ def main() -> None:
     parts = PARTS if "all" in wanted.parts else wanted.parts
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        texts = list(corpus(10_000, SEED))
+        texts = list(corpus(2_000 if wanted.quick else 10_000, SEED))
         if "quality" in parts:
             quality("made-up texts", texts, folder)
-            if found := reviews():
+            if not wanted.quick and (found := reviews()):
                 quality("Chinese reviews", found, folder)
         if "crowd" in parts:
-            crowd(20_000, folder)
+            crowd(2_000 if wanted.quick else 20_000, folder)
         if "speed" in parts:
             speed(texts, folder)
         if "scale" in parts:
-            scale(1_000_000, folder)
+            scale(20_000 if wanted.quick else 1_000_000, folder)
 
 
 if __name__ == "__main__":
