@@ -1,6 +1,12 @@
-"""What all tests share: the switch for long ones, and state that never leaks out of a test."""
+"""What all tests share: the switch for long ones, state that never leaks, disks that are full or read-only."""
 
 from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +28,43 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the caller's Luban settings; the cache of packages stays, so that nothing is fetched twice."""
     for name in ("LUBAN_STORE", "LUBAN_LEDGER", "LUBAN_WORKSPACE", "LUBAN_API_KEY", "LUBAN_ACTOR"):
         monkeypatch.delenv(name, raising=False)
+
+
+def mount(options: str, folder: Path) -> None:
+    """Mount a tmpfs, or skip and say why."""
+    if shutil.which("mount") is None:
+        pytest.skip("there is no `mount` here; the file-size limit is tested instead")
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(
+            f"a small disk cannot be mounted here ({done.stderr.strip()}); the file-size limit is tested instead"
+        )
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount("size=2m", folder)
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
+def freezable(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """A folder, and what makes it read-only: another mount for root, whom permissions do not bind."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.getuid() == 0:
+        mount("size=8m", folder)
+        yield folder, lambda: subprocess.run(["mount", "-o", "remount,ro", folder], check=True) and None
+        subprocess.run(["umount", "-l", folder], check=True)
+        return
+    yield folder, lambda: change_modes(folder, 0o555, 0o444)
+    change_modes(folder, 0o755, 0o644)
+
+
+def change_modes(folder: Path, of_folders: int, of_files: int) -> None:
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(of_folders if path.is_dir() else of_files)

@@ -38,12 +38,17 @@ class Killer:
         """Called by Python for everything of note that it does."""
         if event in CHANGES:
             # What is opened relative to a descriptor, as when a folder is removed, has no full path: it counts.
-            path = os.fsdecode(arguments[0]) if isinstance(arguments[0], (str, bytes, os.PathLike)) else ""
-            if not os.path.isabs(path) or path.startswith(self.folder):
+            named = isinstance(arguments[0], (str, bytes, os.PathLike))
+            if not named or not os.fsdecode(arguments[0]).startswith("/") or self.below(arguments[0]):
                 self.change()
-        elif event == "open" and isinstance(arguments[0], (str, bytes)) and arguments[2] & WRITES:
-            if os.path.realpath(os.fsdecode(arguments[0])).startswith(self.folder):
-                self.change()
+        elif event == "open" and arguments[2] & WRITES and self.below(arguments[0]):
+            self.change()
+
+    def below(self, path: object) -> bool:
+        """Whether a file is one of the folder's."""
+        return isinstance(path, (str, bytes, os.PathLike)) and os.path.realpath(os.fsdecode(path)).startswith(
+            self.folder
+        )
 
 
 def main() -> None:

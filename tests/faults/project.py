@@ -25,9 +25,9 @@ from luban.store.ledger import Ledger
 TIMEOUT_S = 180
 KILL_AT = Path(__file__).with_name("kill_at.py")
 HEADER = ("text", "price", "city", "label")
-PRAISE = tuple("great lovely quiet clean friendly tasty warm kind".split())
-BLAME = tuple("dirty loud rude cold broken awful slow stale".split())
-PLAIN = tuple("the room was and staff food bed view from our window door".split())
+PRAISE = ("great", "lovely", "quiet", "clean", "friendly", "tasty", "warm", "kind")
+BLAME = ("dirty", "loud", "rude", "cold", "broken", "awful", "slow", "stale")
+PLAIN = ("the", "room", "was", "and", "staff", "food", "bed", "view", "from", "our", "window", "door")
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,11 @@ class Tiny:
 
     def killed_at(self, number: int, *arguments: str) -> Answer:
         """A call that is killed just before its `number`-th change of state; 0: never, only counted."""
-        return self.call("SIGKILL", "all", str(number), str(self.folder), *arguments, program=(str(KILL_AT),))
+        return self.signalled_at("SIGKILL", number, *arguments)
+
+    def signalled_at(self, sign: str, number: int, *arguments: str) -> Answer:
+        """The same with another signal."""
+        return self.call(sign, "all", str(number), str(self.folder), *arguments, program=(str(KILL_AT),))
 
     def paused_at(self, number: int, *arguments: str) -> subprocess.Popen[str]:
         """A call that is stopped just before its `number`-th change of a file, and waits for SIGCONT."""

@@ -7,15 +7,32 @@ Every error that a user can act on ends in one message and exit status 1; a wron
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from luban.cli import bundle, demo, init, models, predict, schema, serve, verbs
 from luban.errors import LubanError
 
+STOPPED = "Stopped. What was finished is kept: the same command goes on from there."
+
+
+class Commands(TyperGroup):
+    """All commands; a call that is interrupted says so in one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo(f"\n{STOPPED}", err=True)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="luban",
+    cls=Commands,
     help="A model factory for small AI teams: one file takes raw data to a served model.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -55,7 +72,7 @@ def main() -> None:
         complain(error)
         sys.exit(1)
     except KeyboardInterrupt:
-        typer.echo("\nStopped. What was finished is kept: the same command goes on from there.", err=True)
+        typer.echo(f"\n{STOPPED}", err=True)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output went away; there is nobody left to tell.

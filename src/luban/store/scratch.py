@@ -28,13 +28,17 @@ class Scratch:
 
     @contextlib.contextmanager
     def folder(self, prefix: str) -> Iterator[Path]:
-        """A new empty folder, removed at the end with all that is left in it."""
+        """A new empty folder, removed at the end with all that is left in it.
+
+        What a full or read-only disk says to whoever fills it becomes a StoreError.
+        """
         with self.file(prefix, suffix=_SUFFIX) as lock:
             made = lock_path(lock).with_suffix("")
             try:
                 with writing("a working folder", self.root):
                     made.mkdir()
-                yield made
+                with _filling(self.root):
+                    yield made
             finally:
                 remove(made)
 
@@ -71,6 +75,19 @@ class Scratch:
             if path.is_file() and _sweep_one(path):
                 swept.append(path.name.removesuffix(_SUFFIX))
         return swept
+
+
+@contextlib.contextmanager
+def _filling(root: Path) -> Iterator[None]:
+    """What the disk of `root` refuses to take: errors without a file's name, or about a file below it."""
+    try:
+        yield
+    except OSError as error:
+        names = [Path(os.fsdecode(name)) for name in (error.filename, error.filename2) if name is not None]
+        if names and not any(root in name.parents for name in names):
+            raise
+        with writing("a result", root):
+            raise
 
 
 def lock_path(file: BinaryIO) -> Path:

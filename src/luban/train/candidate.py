@@ -41,8 +41,9 @@ class Spec:
 class Candidate:
     """A finished candidate, read back from its folder.
 
-    `valid` and `test` are outputs [B, n] of the training model; `facts["parity"]` the largest
-    difference of its answers to those of the exported graph on test rows; `encoders` the (column, encoder) pairs that its graph reads.
+    `valid` and `test` are outputs [B, n] of the training model; `facts["parity"]` is the largest
+    difference of its answers to those of the exported graph on test rows; `encoders` are the
+    (column, encoder) pairs that its graph reads.
     """
 
     spec: Spec
@@ -116,7 +117,7 @@ def train_candidate(
     progress: Progress,
 ) -> None:
     """Train `spec` and write its folder. `folder` exists and is empty."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     began = time.monotonic()
     family: Family = FAMILIES.resolve(spec.choice.kind)(spec.choice.config)
@@ -148,8 +149,8 @@ def train_candidate(
         "notes": getattr(fitted, "notes", ""),
     }
     checkpoint = {name: np.ascontiguousarray(a) for name, a in sorted(fitted.checkpoint().items())}
-    save_file(checkpoint, folder / "checkpoint.safetensors")
-    save_file({"valid": valid, "test": test}, folder / "outputs.safetensors")
+    (folder / "checkpoint.safetensors").write_bytes(save(checkpoint))
+    (folder / "outputs.safetensors").write_bytes(save({"valid": valid, "test": test}))
     (folder / "graph.onnx").write_bytes(graph)
     (folder / "seconds.json").write_bytes(canonical(round(time.monotonic() - began, 3)))
     (folder / "candidate.json").write_bytes(canonical(facts))

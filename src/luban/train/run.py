@@ -146,11 +146,12 @@ def _family(choice: Choice) -> Family:
 def _auto(data: TrainData) -> list[Choice]:
     """Variants of all families in turn (each family's best expected first), votes last."""
     rows = len(data.y("train"))
+    kinds = frozenset(kind for _, feature in data.features for kind in feature.encoders)
     columns: list[list[Choice]] = []
     votes: list[Choice] = []
     for kind in FAMILIES.own():
         cls = FAMILIES.resolve(kind)
-        variants = [Choice(kind, cls.Config.model_validate(v)) for v in cls().variants(rows, data.head)]
+        variants = [Choice(kind, cls.Config.model_validate(v)) for v in cls().variants(rows, data.head, kinds)]
         if cls.votes:
             votes += variants
         else:
@@ -257,13 +258,14 @@ def _write(
     report: dict[str, Any],
     keep: Keep,
 ) -> None:
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     decoding = data.task.calibrate(data.target_encoder, chosen.valid, data.y("valid"))
     (out / "bundle").mkdir()
     write_bundle(out / "bundle", _draft(data, facts, chosen, decoding))
     outputs = {"model": chosen.test, "baseline": baseline.test, "y": np.asarray(data.y("test"), np.float64)}
-    save_file({name: np.ascontiguousarray(array) for name, array in outputs.items()}, out / "outputs.safetensors")
+    named = {name: np.ascontiguousarray(array) for name, array in outputs.items()}
+    (out / "outputs.safetensors").write_bytes(save(named))
     (out / "training.json").write_bytes(canonical(report))
 
 

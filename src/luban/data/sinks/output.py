@@ -12,7 +12,7 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,7 +47,8 @@ class Output:
         except BrokenPipeError:
             raise
         except OSError as error:
-            self.discard()
+            with suppress(OSError):  # a read-only disk refuses even to remove what is not there
+                self.discard()
             reason = error.strerror or str(error)
             raise StoreError(
                 f"`{self.path}` cannot be written: {reason}. Nothing is left of it.",
