@@ -83,12 +83,26 @@ def history(project: ProjectPath = HERE, as_json: AsJson = False) -> None:
     from luban.cli.show import table
 
     shop = open_workshop(project, None)
-    shop.home.ledger.verify_audit()
+    shop.home.ledger.verify_audit(shop.registry.heads(shop.project.name))
     rows = shop.registry.history(shop.project.name)
     if as_json:
         emit({"model": shop.project.name, "history": rows})
     else:
-        table(rows)
+        table([_told(row) for row in rows])
+
+
+def _told(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of the trail as a person reads it; `--json` has all of it."""
+    detail = entry["detail"]
+    what = entry["object"].rpartition(" ")[2]
+    said = detail.get("forced") or detail.get("reason") or ""
+    if "to" in detail:
+        came = f"{detail['from'] or 'nothing'} → {detail['to']}"
+        said = f"champion {came}. {said}" if said else f"champion {came}"
+    elif failed := [code for code, status in detail.get("gates", {}).items() if status == "failed"]:
+        said = f"in spite of {', '.join(failed)}: {said}"
+    shown = ("number", "time", "actor", "verb")
+    return {**{name: entry[name] for name in shown}, "time": entry["time"][:19], "version": what, "note": said}
 
 
 def _row(version: Any) -> dict[str, Any]:
