@@ -157,7 +157,9 @@ class Number(Feature):
         if not (pa.types.is_string(raw.type) or pa.types.is_large_string(raw.type)) or self.config.decimal != ".":
             return super().parse(raw)
         plain = pc.fill_null(pc.match_substring_regex(raw, _PLAIN), False)
-        numbers = pc.cast(pc.if_else(plain, raw, None), pa.float64())
+        # Only what is plain is cast: older Arrow looks into the bytes of null values too.
+        found = pc.cast(raw.filter(plain), pa.float64())
+        numbers = pc.replace_with_mask(pa.nulls(len(raw), pa.float64()), plain, found)
         rest = np.flatnonzero(~plain.to_numpy(zero_copy_only=False) & raw.is_valid().to_numpy(zero_copy_only=False))
         if not len(rest):
             return Parsed(numbers)
