@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures import emit, mcnemar, mean_interval, seconds
-from benchmarks.projects import Made, luban, made, one_row_ms
+from benchmarks.projects import Made, luban, made, one_row
 from luban.bundle.bundle import Bundle
 from luban.data.dataset import ROW_ID
 
@@ -75,7 +75,6 @@ def report(
     """One line of accuracies, one of what was chosen and what it costs."""
     accuracy = {name: round(float(found.mean()), 4) for name, found in right.items()}
     emit(NAME, "accuracy", seed=seed, test_rows=len(asked), **accuracy, mcnemar_p=mcnemar(*list(right.values())[:2]))
-    one = one_row_ms(bundle, [{"text": text} for text in asked[:200]], 1000)
     emit(
         NAME,
         "run",
@@ -83,9 +82,8 @@ def report(
         chosen=project.report["chosen"],
         run_s=round(project.seconds, 1),
         peers_s=round(taken, 1),
-        row_p50_ms=round(float(np.median(one)), 3),
-        row_p95_ms=round(float(np.quantile(one, 0.95)), 3),
         bundle_mb=round(sum(f.stat().st_size for f in project.bundle.rglob("*") if f.is_file()) / 1e6, 1),
+        **one_row(bundle, [{"text": text} for text in asked[:200]], 1000),
     )
 
 

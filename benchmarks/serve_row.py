@@ -20,7 +20,7 @@ import httpx
 import numpy as np
 
 from benchmarks.figures import emit, median, median_interval, turns
-from benchmarks.projects import LUBAN, bundle_of, demo, one_row_ms
+from benchmarks.projects import LUBAN, bundle_of, demo, one_row
 from benchmarks.startup import running
 from luban.bundle.bundle import Bundle
 
@@ -71,7 +71,7 @@ def main() -> None:
     bundle = Bundle.load(folder)
     row = bundle.example_rows()[:1]
     body = json.dumps({"rows": row}, ensure_ascii=False).encode()
-    tell("in process", one_row_ms(bundle, row, requests))
+    emit(NAME, "in process", **one_row(bundle, row, requests), requests=requests)
     length = len(json.dumps({"answers": bundle.predict(row).rows()})) + 200
     with (
         running([LUBAN, "serve", "--bundle", folder, "--port", "0"]) as ours,
