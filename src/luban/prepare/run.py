@@ -131,6 +131,12 @@ class _Job:
     def _check(self, found: Ingested, plan: Plan, decisions: Decisions, written: Written) -> None:
         kept, aside = sum(written.splits.values()), sum(decisions.counts().values())
         assert found.raw.num_rows == kept + aside, "a row has vanished"
+        for part, share in (("test", self.config.split.test), ("valid", self.config.split.valid)):
+            if share and not written.splits[part]:
+                raise DataError(
+                    f"The split leaves no {part} rows: {kept} rows are too few to deal out.",
+                    f"Bring more rows, some hundred at least, or raise `prepare.split.{part}` ({share:g}).",
+                )
         if written.class_counts is None or plan.schema.target is None:
             return
         trained = [value for value, count in written.class_counts["train"].items() if count]
