@@ -73,7 +73,7 @@ def refuses_with_a_reason(component: Any) -> None:
     """A kind that it cannot give is refused in words."""
     feature = component()
     for kind in PARTS:
-        reason = feature.supports(Want(kind, component.Config()))  # type: ignore[arg-type]
+        reason = feature.supports(Want(kind, component.Config()))
         assert (reason is None) == (kind in feature.encoders)
         assert reason is None or len(reason) > 5
 

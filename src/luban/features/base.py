@@ -135,7 +135,7 @@ class Feature(Component):
 
     storage: ClassVar[pa.DataType]
     free_form: ClassVar[bool] = False
-    encoders: ClassVar[dict[str, type[Encoder]]]
+    encoders: ClassVar[dict[Kind, type[Encoder]]]
 
     @abstractmethod
     def infer(self, sample: Sequence[str]) -> Guess | None:

@@ -96,7 +96,7 @@ class Category(Feature):
     """A column of few values; gives an index."""
 
     storage: ClassVar[pa.DataType] = pa.string()
-    encoders: ClassVar[dict[str, type[Encoder]]] = {"index": CategoryIndex}
+    encoders: ClassVar[dict[Kind, type[Encoder]]] = {"index": CategoryIndex}
 
     def infer(self, sample: Sequence[str]) -> Guess | None:
         """Short values that repeat. Numbers score higher as numbers, unless they are two integers at most."""

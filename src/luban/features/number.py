@@ -102,7 +102,7 @@ class Number(Feature):
     """A column of numbers; gives a vector."""
 
     storage: ClassVar[pa.DataType] = pa.float64()
-    encoders: ClassVar[dict[str, type[Encoder]]] = {"vector": NumberVector}
+    encoders: ClassVar[dict[Kind, type[Encoder]]] = {"vector": NumberVector}
 
     class Config(Feature.Config):
         """How the numbers of a column are written."""

@@ -22,7 +22,7 @@ from luban.errors import BadValue
 from luban.features.bag import NgramBag
 from luban.features.base import Encoder, Feature, Guess, Parts, Value
 from luban.features.characters import CJK, DIGIT, LETTER, SPACE, character_classes
-from luban.features.kinds import Arrays
+from luban.features.kinds import Arrays, Kind
 
 MAX_PARTS = 512
 """More parts than these are joined to runs of equal length."""
@@ -46,7 +46,7 @@ class Text(Feature):
 
     storage: ClassVar[pa.DataType] = pa.string()
     free_form: ClassVar[bool] = True
-    encoders: ClassVar[dict[str, type[Encoder]]] = {"bag": NgramBag}
+    encoders: ClassVar[dict[Kind, type[Encoder]]] = {"bag": NgramBag}
 
     def infer(self, sample: Sequence[str]) -> Guess | None:
         """Anything can be text; sure of it where values are long or hardly ever repeat."""

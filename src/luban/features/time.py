@@ -124,7 +124,7 @@ class Time(Feature):
     """A column of points in time; gives a vector."""
 
     storage: ClassVar[pa.DataType] = pa.timestamp("us", "UTC")
-    encoders: ClassVar[dict[str, type[Encoder]]] = {"vector": TimeVector}
+    encoders: ClassVar[dict[Kind, type[Encoder]]] = {"vector": TimeVector}
 
     class Config(Feature.Config):
         """How the times of a column are written."""

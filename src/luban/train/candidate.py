@@ -95,6 +95,12 @@ def planned(data: TrainData, choice: Choice, members: Sequence[Candidate]) -> In
     return _inputs(data, found.inputs)
 
 
+def reads_directly(data: TrainData, family: Family) -> bool:
+    """Whether some column gives what the family wants without a converter; so too where nothing does."""
+    found = plan(family, data.features, data.head)
+    return isinstance(found, Refusal) or any(item.converter is None for item in found.inputs)
+
+
 def _inputs(data: TrainData, planned_inputs: Sequence[PlannedInput]) -> Inputs:
     pairs: list[tuple[str, Encoder]] = []
     converters: list[tuple[str, Encoder, str]] = []

@@ -19,16 +19,26 @@ import onnx
 from luban.bundle.bundle import HEAD
 from luban.bundle.manifest import RowStepSpec, TaskSpec
 from luban.bundle.write import Draft, write_bundle
-from luban.catalog import FAMILIES, TASKS, Choice, canonical
+from luban.catalog import TASKS, Choice, canonical
 from luban.data.dataset import Dataset
 from luban.errors import DataError
 from luban.features.kinds import num_rows, pad, take
-from luban.models.base import Family, Refusal
+from luban.models.base import Refusal
 from luban.models.graph_model import GraphModel
 from luban.tasks.base import Task
-from luban.train.candidate import Candidate, Decide, Inputs, Limits, Spec, planned, read_candidate, train_candidate
+from luban.train.candidate import (
+    Candidate,
+    Decide,
+    Inputs,
+    Limits,
+    Spec,
+    planned,
+    read_candidate,
+    train_candidate,
+)
 from luban.train.config import TrainConfig
 from luban.train.encode import TrainData
+from luban.train.specs import family_of, specs
 
 NUM_EXAMPLES = 8
 LEAST_SHARE = 0.1
@@ -119,47 +129,6 @@ def train(
     return report
 
 
-def specs(config: TrainConfig, data: TrainData) -> list[Spec]:
-    """All candidates in the order in which they are tried: baseline, rounds of variants, votes."""
-    if config.models != "auto":
-        choices = list(config.models)
-        rounds = [c for c in choices if not _family(c).votes] + [c for c in choices if _family(c).votes]
-    else:
-        rounds = _auto(data)
-    rounds = [Choice("baseline", FAMILIES.resolve("baseline").Config()), *(c for c in rounds if c.kind != "baseline")]
-    if len(rounds) == 1:
-        raise DataError("`train.models` names no model.", "Write `auto`, or a list such as [linear, trees, vote].")
-    counts: dict[str, int] = {}
-    found = []
-    for choice in rounds:
-        counts[choice.kind] = counts.get(choice.kind, 0) + 1
-        number = counts[choice.kind]
-        found.append(Spec(choice.kind if number == 1 else f"{choice.kind}-{number}", choice))
-    return found
-
-
-def _family(choice: Choice) -> Family:
-    family: Family = FAMILIES.resolve(choice.kind)(choice.config)
-    return family
-
-
-def _auto(data: TrainData) -> list[Choice]:
-    """Variants of all families in turn (each family's best expected first), votes last."""
-    rows = len(data.y("train"))
-    kinds = frozenset(kind for _, feature in data.features for kind in feature.encoders)
-    columns: list[list[Choice]] = []
-    votes: list[Choice] = []
-    for kind in FAMILIES.own():
-        cls = FAMILIES.resolve(kind)
-        variants = [Choice(kind, cls.Config.model_validate(v)) for v in cls().variants(rows, data.head, kinds)]
-        if cls.votes:
-            votes += variants
-        else:
-            columns.append(variants)
-    longest = max(len(column) for column in columns)
-    return [c[i] for i in range(longest) for c in columns if i < len(c)] + votes
-
-
 class _Trial:
     """The state of one training run: what was tried, how long it took, what came out."""
 
@@ -205,7 +174,7 @@ class _Trial:
         return read_candidate(self._keep(key, make), spec, inputs)
 
     def _may_start(self, spec: Spec) -> bool | str:
-        if not self.done or _family(spec.choice).votes:
+        if not self.done or family_of(spec.choice).votes:
             return True
         tried = len(self.done) - 1
         if self._config.max_candidates is not None and tried >= self._config.max_candidates:
