@@ -51,15 +51,21 @@ class Check:
 
 
 def all_checks(entries: set[str] | None = None) -> list[Check]:
-    """Every check of its kind for every catalog entry, plug-ins included, or for those named."""
-    return [check for catalog in CATALOGS for check in checks_of(catalog) if entries is None or check.entry in entries]
+    """Every check of its kind for every catalog entry, plug-ins included, or for those named.
+
+    Raises ConfigError where an entry that is asked for is a plug-in that cannot be loaded; others do not matter.
+    """
+    return [check for catalog in CATALOGS for check in checks_of(catalog, entries)]
 
 
-def checks_of(catalog: Catalog[Any]) -> Iterator[Check]:
+def checks_of(catalog: Catalog[Any], entries: set[str] | None = None) -> Iterator[Check]:
     """The checks of one catalog's entries: those of settings, and those of its kind."""
+    names = [name for name in catalog.names() if entries is None or name in entries]
+    if not names:
+        return
     suite = importlib.import_module(SUITES[catalog.table.lower()])
     functions = [settings_are_documented, settings_are_frozen, *suite.CHECKS]
-    for entry in catalog.names():
+    for entry in names:
         component = catalog.resolve(entry)
         for function in functions:
             yield Check(entry, function.__name__, function, component)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from luban.errors import BadValue
 from luban.features.base import Encoder, Feature, Guess
-from luban.features.kinds import CONFIGS, PARTS, Arrays, Want, num_rows, pad
+from luban.features.kinds import CONFIGS, PARTS, Arrays, Kind, Want, num_rows, pad
 
 POOL: tuple[str, ...] = (
     "好吃", "not bad at all", "a", "b", "1", "2.5", "-3", "1,200 元", "12%", "1.2万", "2024-01-05", "2024-02-29 12:30",
@@ -100,7 +100,7 @@ def signals_are_figures(component: Any) -> None:
         assert np.isnan(figures[-1]), f"{name} of a missing value must be NaN"
 
 
-def _fitted(feature: Feature, values: list[Any]) -> list[tuple[str, Encoder]]:
+def _fitted(feature: Feature, values: list[Any]) -> list[tuple[Kind, Encoder]]:
     return [(kind, cls.fit(values, CONFIGS[kind](), 0, None)) for kind, cls in feature.encoders.items()]
 
 
@@ -119,7 +119,7 @@ def encoders_give_their_kind(component: Any) -> None:
         assert encoder.encode([]).parts["present"].shape == (0,)
 
 
-def _check_types(kind: str, parts: Arrays, rows: int, size: int) -> None:
+def _check_types(kind: Kind, parts: Arrays, rows: int, size: int) -> None:
     if kind == "index":
         assert parts["value"].dtype == np.int64
         assert parts["value"].shape == (rows,)

@@ -30,7 +30,7 @@ from luban.catalog import Config
 Kind = Literal["index", "vector", "bag", "tokens", "pixels", "series"]
 Arrays = dict[str, np.ndarray]
 
-PARTS: dict[str, tuple[str, ...]] = {
+PARTS: dict[Kind, tuple[str, ...]] = {
     "index": ("value",),
     "vector": ("value",),
     "bag": ("ids", "weights"),
@@ -86,7 +86,7 @@ class BagConfig(Config):
     """Characters of a value that are read; what is cut is counted."""
 
 
-CONFIGS: dict[str, type[Config]] = {"index": IndexConfig, "vector": VectorConfig, "bag": BagConfig}
+CONFIGS: dict[Kind, type[Config]] = {"index": IndexConfig, "vector": VectorConfig, "bag": BagConfig}
 """The settings of each kind that is built; the others are reserved."""
 
 
