@@ -164,10 +164,12 @@ def _sentence(item: ErrorDetails, where: str, node: yaml.Node | None) -> str:
         return f"{where}{line}: there is no field `{field}`.{hint}"
     if item["type"] == "missing":
         return f"{where}{line}: `{field}` is required."
-    message = item["msg"].removeprefix("Value error, ")
+    message = item["msg"].removeprefix("Value error, ").removesuffix(".")
     given = item.get("input")
     shown = repr(given) if isinstance(given, (str, int, float, bool, type(None))) else type(given).__name__
     hint = " Write it in quotes." if item["type"] == "string_type" and isinstance(given, (int, float)) else ""
+    if item["loc"][-1] == "auto" and item["type"] == "literal_error":
+        hint = f" For a list write [{given}]."
     return f"{where}{line}: `{field}` is refused: {message}, but got {shown}.{hint}"
 
 

@@ -18,7 +18,7 @@ def test_every_local_actor_may_do_everything() -> None:
 def test_force_needs_a_reason(reason: str) -> None:
     with pytest.raises(Denied, match="ada may not release model reviews: force needs a reason") as caught:
         allow(Actor("ada"), "release", "model reviews", force=True, reason=reason)
-    assert "--reason" in caught.value.hint
+    assert "--force" in caught.value.hint
 
 
 def test_the_actor_is_named_by_the_environment_or_the_login(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,5 +81,5 @@ def allow(actor: Actor, verb: str, object: str, *, force: bool = False, reason: 
         if said is not None:
             raise Denied(
                 f"{actor} may not {verb} {object}: {said}.",
-                'Give one: --reason "…".' if rule is force_needs_a_reason else "Ask who owns this project.",
+                'Give one: --force "…".' if rule is force_needs_a_reason else "Ask who owns this project.",
             )

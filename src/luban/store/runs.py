@@ -142,4 +142,6 @@ def _is_gone(owner: str) -> bool:
 
 
 def _unknown(run_id: str) -> StoreError:
-    return StoreError(f"There is no run `{run_id}` in this ledger.", "Run: luban runs")
+    return StoreError(
+        f"There is no run `{run_id}` in this ledger.", "Look whether LUBAN_LEDGER and LUBAN_WORKSPACE are the run's."
+    )
