@@ -17,8 +17,9 @@ from luban.catalog import SOURCES, canonical
 from luban.data.dataset import Dataset
 from luban.evaluate.run import evaluate_bundle
 from luban.prepare.run import prepare as prepare_dataset
+from luban.release.candidate import Candidate
 from luban.release.registry import Version
-from luban.release.run import Candidate, check, publish
+from luban.release.run import check, publish
 from luban.train.run import Facts, choose_task
 from luban.train.run import train as train_models
 from luban.workshop import Workshop

@@ -15,7 +15,7 @@ from luban.release.gates.base import Verdict
 
 if TYPE_CHECKING:
     from luban.bundle.manifest import Manifest
-    from luban.release.run import Candidate
+    from luban.release.candidate import Candidate
 
 
 def report_of(

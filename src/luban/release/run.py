@@ -8,7 +8,6 @@ identity is what training gave; a version that the registry has already is not w
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from luban.bundle.manifest import MANIFEST, Manifest
 from luban.bundle.protocol import read_manifest
 from luban.bundle.write import with_reports
 from luban.catalog import canonical
-from luban.data.dataset import Dataset
 from luban.policy.rules import Actor
+from luban.release.candidate import Candidate
 from luban.release.config import ReleaseConfig
 from luban.release.gates.base import Case, Verdict
 from luban.release.gates.run import refuse, run_gates
@@ -29,22 +28,6 @@ from luban.release.reports import reports
 from luban.store.home import Home
 
 Step = Callable[[str, float], None]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """What is to be released, and all that was found out about it.
-
-    `folder` is what `train` left; `project`, `training` and `evaluation` are JSON.
-    """
-
-    project: dict[str, Any]
-    dataset: Dataset
-    folder: Path
-    key: str
-    training: dict[str, Any]
-    evaluation: dict[str, Any]
-    run_id: str
 
 
 def check(
