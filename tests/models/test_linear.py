@@ -83,3 +83,15 @@ def test_arrays_are_left_as_they_were():
     family(weighting="nb").fit(made, target(made, "binary"), context("binary"))
     assert all((made[name] == before[name]).all() for name in before)
     assert take(made, np.arange(3))[VECTOR.part("value")].shape == (3, 3)
+
+
+def test_variants_try_nothing_that_only_differs_on_a_kind_that_is_not_there():
+    bags, table = frozenset({"bag", "vector"}), frozenset({"index", "vector"})
+    assert any(v.get("weighting") == "nb" for v in Linear().variants(100, HEADS["binary"], bags))
+    assert not any("weighting" in v for v in Linear().variants(100, HEADS["real"], bags))
+    for kinds in (bags, table, frozenset({"index"})):
+        for head in HEADS.values():
+            variants = [Linear.Config.model_validate(v) for v in Linear().variants(100, head, kinds)]
+            assert len(set(map(repr, variants))) == len(variants)
+            if kinds != bags:
+                assert {(v.weighting, v.bags) for v in variants} == {("tfidf", Linear.Config().bags)}

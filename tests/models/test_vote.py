@@ -77,3 +77,13 @@ def test_temperature_finds_the_scale_that_was_lost(kind):
         y = (z + rng.gumbel(size=z.shape)).argmax(axis=1)
     found = temperature(5 * z, y, HEADS[kind])
     assert found == pytest.approx(5, rel=0.15)
+
+
+def test_nearly_as_good_models_are_in_from_the_start_and_bad_ones_are_not():
+    here = context("binary")
+    sign = 2 * here.y_valid[:, None] - 1
+    noise = np.random.default_rng(0).normal(size=sign.shape)
+    good, twin, bad = 3 * sign + noise, 3.01 * sign + noise, noise
+    pool = tuple(made_up(z, name) for z, name in ((good, "good"), (twin, "twin"), (bad, "bad")))
+    vote = Vote(Vote.Config(rounds=1)).fit({}, here.y_valid, context("binary", members=pool))
+    assert {member.name for member in vote.members} == {"good", "twin"}

@@ -110,9 +110,9 @@ class Linear(Family):
         )
 
     def variants(self, num_rows: int, head: Head, kinds: frozenset[Kind] = frozenset()) -> Sequence[dict[str, Any]]:
-        """Of texts: characters and words, plain and with naive-Bayes ratios. Of tables: scales."""
+        """Of texts: characters and words, plain and with naive-Bayes ratios. Of tables: penalties and scales."""
         if "bag" not in kinds:
-            return ({}, {"scale": "quantile"}) if "vector" in kinds else ({},)
+            return ({}, {"c_table": 10.0}, {"scale": "quantile"}) if "vector" in kinds else ({}, {"c_table": 10.0})
         words = {"bags": [{"analyzer": "word", "ngram_max": 3}]}
         if head.kind == "real":
             return ({}, words)

