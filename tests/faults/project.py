@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -180,6 +181,20 @@ class Tiny:
         process = self.start(*call, program=(str(KILL_AT),))
         os.waitpid(process.pid, os.WUNTRACED)
         return process
+
+    @contextmanager
+    def serving(self, *arguments: str) -> Iterator[str]:
+        """`luban serve` on a free port; gives its address, and ends it as a supervisor would."""
+        process = self.start("serve", "--port", "0", "--json", *arguments)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, finish(process).err
+        try:
+            yield json.loads(line)["address"]
+        finally:
+            process.terminate()
+            answer = finish(process)
+        assert answer.status == 0, answer.err
 
     @cached_property
     def ledger(self) -> Ledger:
