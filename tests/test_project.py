@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
 from luban.errors import ConfigError
 from luban.project import Project, load_project
+from luban.templates import TEMPLATES
 
 GOOD = """\
 name: shop
@@ -48,9 +52,15 @@ def test_two_phases(tmp_path: Path) -> None:
     [
         ("name: shop\ndata: {source: a.csv}\ntrian: {}\n", ["line 3", "`trian`", "`train`"]),
         ("name: shop\ndata:\n  source: a.csv\n  taget: y\n", ["line 4", "`data.taget`", "`target`"]),
-        ("name: shop\ndata:\n  source: {kind: csv, path: a.csv, delimeter: ';'}\n", ["line 3", "delimeter", "`delimiter`"]),
+        (
+            "name: shop\ndata:\n  source: {kind: csv, path: a.csv, delimeter: ';'}\n",
+            ["line 3", "delimeter", "`delimiter`"],
+        ),
         ("name: shop\ndata: {source: a.csv}\ntrain:\n  models: [linaer]\n", ["line 4", "linaer", "`linear`"]),
-        ("name: shop\ndata: {source: a.csv}\ntrain:\n  models:\n    - {kind: linear, cc: 1}\n", ["line 5", "`train.models.0.cc`"]),
+        (
+            "name: shop\ndata: {source: a.csv}\ntrain:\n  models:\n    - {kind: linear, cc: 1}\n",
+            ["line 5", "`train.models.0.cc`"],
+        ),
         ("name: shop\ndata: {source: a.csv}\ntrain: {time_budget_s: soon}\n", ["line 3", "time_budget_s", "'soon'"]),
         ("name: Shop Two\ndata: {source: a.csv}\n", ["line 1", "`name`"]),
         ("data: {source: a.csv}\n", ["`name` is required"]),
@@ -101,3 +111,11 @@ def test_json_schema_describes_every_field() -> None:
     assert "time_budget_s" in found.stdout
     sentences = [field for field in schema["properties"].values() if "description" in field or "$ref" in field]
     assert len(sentences) >= len(schema["properties"]) - 2
+    # what runs is valid, so that an editor marks nothing that is right
+    templates = [resources.files("luban.templates").joinpath(f"{name}.yaml").read_text("utf-8") for name in TEMPLATES]
+    for text in (GOOD, *(text.format(name="shop", owner="me", columns="a, b") for text in templates)):
+        raw = yaml.safe_load(text)
+        jsonschema.validate(raw, schema)
+    for wrong in ({"price": "nubmer"}, {"price": {"type": "number", "decimel": ","}}, {"price": {"role": "outcome"}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"name": "shop", "data": {"source": "a.csv", "columns": wrong}}, schema)

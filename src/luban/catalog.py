@@ -59,7 +59,7 @@ def execution(default: Any, **settings: Any) -> Any:
     return Field(default, json_schema_extra={"execution": True}, **settings)
 
 
-class Component(ABC):
+class Component(ABC):  # noqa: B024 - bases of kinds have the abstract methods
     """Base of whatever a catalog resolves to.
 
     `kind` is set by the catalog when the class is resolved; `Config` is the class of its
@@ -108,6 +108,17 @@ class Catalog(Generic[T]):
     def names(self) -> list[str]:
         """All names, the core's first."""
         return [*self.own(), *sorted(self.plugins())]
+
+    def usable(self) -> list[str]:
+        """All names but those of plug-ins that cannot be loaded: they fail when they are named, and not before."""
+        return [*self.own(), *(name for name in sorted(self.plugins()) if self._loads(name))]
+
+    def _loads(self, name: str) -> bool:
+        try:
+            self.resolve(name)
+        except (ConfigError, MissingExtra):
+            return False
+        return True
 
     def resolve(self, name: str) -> type[T]:
         """The class called `name`. Raises UnknownName, or MissingExtra if its import needs one."""
@@ -195,8 +206,8 @@ class OneOf:
     ) -> JsonSchemaValue:
         known = self.catalog.names()
         options: list[JsonSchemaValue] = [{"enum": known, "description": f"the name of a {self.catalog.what}"}]
-        for name in known:
-            body = _inlined(self.catalog.resolve(name).Config.model_json_schema())
+        for name in self.catalog.usable():
+            body = inlined(self.catalog.resolve(name).Config.model_json_schema())
             body["properties"] = {"kind": {"const": name}, **body.get("properties", {})}
             body["required"] = ["kind", *body.get("required", [])]
             options.append(body)
@@ -232,7 +243,7 @@ def auto_or_list(value: Any) -> str:
     return "auto" if isinstance(value, str) else "list"
 
 
-def _inlined(schema: JsonSchemaValue) -> JsonSchemaValue:
+def inlined(schema: JsonSchemaValue) -> JsonSchemaValue:
     """A JSON Schema whose references are replaced by what they refer to."""
     definitions = schema.pop("$defs", {})
 

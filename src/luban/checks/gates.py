@@ -11,7 +11,7 @@ from luban.catalog import GATES
 def has_a_code_of_its_own(component: Any) -> None:
     """`G001` (the core's) or `ACME-1` (a vendor's), and no other gate has it."""
     assert re.fullmatch(r"[A-Z][A-Z0-9]*-?[0-9]+", component.code), component.code
-    same = [name for name in GATES.names() if GATES.resolve(name).code == component.code]
+    same = [name for name in GATES.usable() if GATES.resolve(name).code == component.code]
     assert same == [component.kind], f"the code {component.code} is taken"
 
 

@@ -18,7 +18,7 @@ TARGETS: tuple[list[Any], ...] = (["no", "yes"] * 20, ["a", "b", "c"] * 14, [flo
 
 def targets_of(task: Task) -> tuple[Encoder, np.ndarray, Head]:
     """A fitted target encoder, y and head of made values that the task can learn."""
-    for name in FEATURES.names():
+    for name in FEATURES.usable():
         feature = FEATURES.make(name)
         schema = Schema(columns=(Column(name="y", type=name, role="target"),))
         for values in (*TARGETS, list(getattr(feature, "targets", ()))):

@@ -15,9 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import core_schema
 
-from luban.catalog import FEATURES, SOURCES, Choice, Config, OneOf
+from luban.catalog import FEATURES, SOURCES, Choice, Config, OneOf, inlined
 from luban.data.schema import Role
 from luban.errors import UnknownName
 
@@ -59,16 +61,48 @@ class ColumnConfig(Config):
         return self
 
 
-def _path(value: Any) -> Any:
-    return {"kind": "files", "path": value} if isinstance(value, str) else value
+class _AsWritten:
+    """The JSON Schema of a column as a project file has it: settings beside the type, or the type alone."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        found = handler.resolve_ref_schema(handler(schema))
+        role = found["properties"]["role"]
+        alone = {"type": "object", "properties": {"role": role}, "additionalProperties": False}
+        options: list[JsonSchemaValue] = [{"enum": FEATURES.names(), "description": "the name of a column type"}, alone]
+        for name in FEATURES.usable():
+            body = inlined(FEATURES.resolve(name).Config.model_json_schema())
+            body["properties"] = {"type": {"const": name}, "role": role, **body.get("properties", {})}
+            body["required"] = ["type", *body.get("required", [])]
+            options.append(body)
+        return {"anyOf": options, "description": found["description"]}
+
+
+class _Path:
+    """A path alone stands for the source `files`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self.read, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        path: JsonSchemaValue = {"type": "string", "description": "a path or glob"}
+        return {"anyOf": [path, *(option for option in handler(schema)["anyOf"] if "enum" not in option)]}
+
+    @staticmethod
+    def read(value: Any) -> Any:
+        """A source with its settings."""
+        return {"kind": "files", "path": value} if isinstance(value, str) else value
 
 
 class DataConfig(Config):
     """Where rows come from, what their columns are, what is to be predicted."""
 
-    source: Annotated[Choice, OneOf(SOURCES), BeforeValidator(_path)]
+    source: Annotated[Choice, OneOf(SOURCES), _Path()]
     """A path or glob, or `kind` of a source with its settings."""
-    columns: dict[str, ColumnConfig] = Field(default_factory=dict)
+    columns: dict[str, Annotated[ColumnConfig, _AsWritten()]] = Field(default_factory=dict)
     """Column name to its type, or to `type`, `role` and settings of that type; the others are inferred."""
     target: str | None = None
     """The column that is predicted."""

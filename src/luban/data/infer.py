@@ -117,7 +117,7 @@ def guess(present: Sequence[Any], steps: Sequence[Cleaner] = ()) -> tuple[str, s
         return CLASSES, "nothing in the sample to judge by"
     texts = [as_text(value) for value in present]
     best, score, why = CLASSES, 0.0, "nothing else fits"
-    for kind in FEATURES.names():
+    for kind in FEATURES.usable():
         sample = suited(texts, kind, steps)
         if len(sample) < _LEFT * len(texts):
             continue
