@@ -82,10 +82,11 @@ def write_csv(path: Path, body: Iterable[Sequence[str]], header: Sequence[str] =
 
 @dataclass
 class Tiny:
-    """A project in a folder of its own. `env` is added to the environment of every call."""
+    """A project in a folder of its own. `env` is added to the environment of every call, which `python` runs."""
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
+    python: str = sys.executable
 
     @classmethod
     def made(cls, folder: Path, body: Iterable[Sequence[str]] | None = None, **changes: Any) -> Tiny:
@@ -120,7 +121,7 @@ class Tiny:
     def copy(self, folder: Path) -> Tiny:
         """The project with its state, in another folder."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Tiny(folder, dict(self.env))
+        return Tiny(folder, dict(self.env), self.python)
 
     def environment(self) -> dict[str, str]:
         """What a call sees: nothing of the caller's settings."""
@@ -130,7 +131,7 @@ class Tiny:
     def start(self, *arguments: str, program: Sequence[str] = ("-m", "luban"), **popen: Any) -> subprocess.Popen[str]:
         """A call that goes on beside the test."""
         return subprocess.Popen(
-            [sys.executable, *program, *arguments],
+            [self.python, *program, *arguments],
             cwd=self.folder,
             env=self.environment(),
             stdout=subprocess.PIPE,
