@@ -192,3 +192,15 @@ def test_file_batch_and_rows_agree(orders: Path) -> None:
         for one, other in zip(alone * 40, together, strict=True):
             assert one["label"] == other["label"]
             assert np.isclose(one["confidence"], other["confidence"], atol=1e-6)
+
+
+def test_datasets_are_noted(orders: Path) -> None:
+    from sqlalchemy import select
+
+    from luban.store.tables import datasets
+
+    home = shop(orders).home
+    with home.ledger.reading() as tx:
+        rows = tx.execute(select(datasets)).all()
+    assert rows
+    assert all(home.store.has_tree(row.tree) and row.rows > 200 for row in rows)

@@ -85,7 +85,10 @@ def prepare(shop: Workshop) -> Dataset:
             progress=shop.watch.step,
         )
 
-    return Dataset(shop.kept("prepare", key, make))
+    dataset = Dataset(shop.kept("prepare", key, make))
+    lineage = dataset.info["lineage"]
+    shop.home.ledger.add_dataset(dataset.fingerprint, str(shop.home.tree(key)), dataset.num_rows, lineage)
+    return dataset
 
 
 def train(shop: Workshop, dataset: Dataset) -> Trained:

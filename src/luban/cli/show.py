@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luban.cli.face import emit
+from luban.errors import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,4 +120,7 @@ def show_version(shop: Workshop, version: Version, as_json: bool) -> None:
 def _report(folder: Path) -> Report:
     from luban.evaluate.report import Report
 
-    return Report.model_validate_json((folder / "reports" / "report.json").read_bytes())
+    path = folder / "reports" / "report.json"
+    if not path.is_file():
+        raise BundleError(f"The bundle `{folder}` has no reports/report.json.", "Release the model again: `luban run`.")
+    return Report.model_validate_json(path.read_bytes())

@@ -115,7 +115,7 @@ class DataConfig(Config):
     time: str | None = None
     """The column that says when a row was so."""
     weight: str | None = None
-    """The column that says how much a row counts."""
+    """Reserved: the column that says how much a row counts. Not built yet; refused if set."""
 
     def stated(self) -> dict[str, Role]:
         """Roles that are stated, by column name. Raises nothing: `_roles_agree` has checked them."""
@@ -128,6 +128,8 @@ class DataConfig(Config):
 
     @model_validator(mode="after")
     def _roles_agree(self) -> DataConfig:
+        if "weight" in self.stated().values():
+            raise ValueError("the role `weight` is reserved: no model uses weights in this version. Take it out")
         taken: dict[str, str] = {}
         for role in _SHORT:
             name = getattr(self, role)

@@ -1,9 +1,11 @@
 """A dataset: an immutable table with a schema, kept as Parquet, read in batches.
 
 A folder holds `rows-00000.parquet` … in source order, `schema.json`, `dataset.json` (counts,
-fingerprint, lineage), `report.json` (what prepare did) and `quarantine.parquet`. Beside the columns of
-the schema every row has `_row_id` (32 hexadecimal digits), `_group` (uint64: rows of one group are in
-one split) and `_split` (train, valid or test). Code that can stream uses `batches`.
+fingerprint, lineage), `report.json` (what prepare did), `quarantine.parquet` (rows set aside, whole) and
+`changed.parquet` (row id, column and rule of every value that was changed, also of rows set aside; not part of
+the fingerprint). Beside the columns of the schema every row has `_row_id` (32 hexadecimal digits), `_group`
+(uint64: rows of one group are in one split) and `_split` (train, valid or test). Code that can stream
+uses `batches`.
 
 This module does not know column types, and does not make datasets: `prepare` does.
 """

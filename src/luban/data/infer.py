@@ -92,14 +92,16 @@ def _column(
     if stated is not None and stated.type is not None:
         column = Column(name=name, type=stated.type, role=role or "input", settings=stated.settings)
         return Conclusion(column, "stated", role is not None)
-    kind, reason = guess(present, steps)
+    kind, reason, settings = guess(present, steps)
     if role == "target":
+        guessed = kind
         kind, reason = _target(kind, reason, present)
+        settings = settings if kind == guessed else {}
     elif role in _ROLE_TYPES:
-        kind, reason = _ROLE_TYPES[role], f"a column of role {role}"
+        kind, reason, settings = _ROLE_TYPES[role], f"a column of role {role}", {}
     elif role is None and (why := _names_rows(name, present)):
         return Conclusion(Column(name=name, type=CLASSES, role="id"), why, False)
-    return Conclusion(Column(name=name, type=kind, role=role or "input"), reason, role is not None)
+    return Conclusion(Column(name=name, type=kind, role=role or "input", settings=settings), reason, role is not None)
 
 
 def cleaned(sample: pa.Table, name: str, steps: Sequence[Cleaner]) -> list[Any]:
@@ -111,20 +113,20 @@ def cleaned(sample: pa.Table, name: str, steps: Sequence[Cleaner]) -> list[Any]:
     return found
 
 
-def guess(present: Sequence[Any], steps: Sequence[Cleaner] = ()) -> tuple[str, str]:
-    """The best type for values that went through `steps` already, and why."""
+def guess(present: Sequence[Any], steps: Sequence[Cleaner] = ()) -> tuple[str, str, dict[str, Any]]:
+    """The best type for values that went through `steps` already, why, and the settings that it asks for."""
     if not present:
-        return CLASSES, "nothing in the sample to judge by"
+        return CLASSES, "nothing in the sample to judge by", {}
     texts = [as_text(value) for value in present]
-    best, score, why = CLASSES, 0.0, "nothing else fits"
+    best, score, why, settings = CLASSES, 0.0, "nothing else fits", {}
     for kind in FEATURES.usable():
         sample = suited(texts, kind, steps)
         if len(sample) < _LEFT * len(texts):
             continue
         found = FEATURES.make(kind).infer(sample)
         if found is not None and found.score > score:
-            best, score, why = kind, found.score, found.reason
-    return best, why
+            best, score, why, settings = kind, found.score, found.reason, found.settings
+    return best, why, settings
 
 
 def suited(texts: Sequence[str], kind: str, steps: Sequence[Cleaner]) -> list[str]:

@@ -26,10 +26,14 @@ Value = Any
 
 @dataclass(frozen=True)
 class Guess:
-    """How sure a feature is (0 to 1) that a sample is of its type, and why, in words."""
+    """How sure a feature is (0 to 1) that a sample is of its type, and why, in words.
+
+    `settings` are those of the type that the sample asks for (a unit, say).
+    """
 
     score: float
     reason: str
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,13 @@ class Parsed:
     """A column after parsing.
 
     `values` has the feature's `storage` type, null where missing or bad; `bad` maps positions to
-    reasons; `changed` counts values whose text was not already plain.
+    reasons; `changed` are the positions [C] int64, ascending, of values that could be read but were not
+    already plain.
     """
 
     values: pa.Array
     bad: dict[int, str] = field(default_factory=dict)
-    changed: int = 0
+    changed: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -162,21 +167,22 @@ class Feature(Component):
         encoded = raw.dictionary_encode()
         values: list[Value] = []
         reasons: dict[int, str] = {}
-        changed_ids: set[int] = set()
+        plain: list[bool] = []
         for number, value in enumerate(encoded.dictionary.to_pylist()):
             try:
                 parsed = self.parse_value(value)
             except BadValue as error:
                 parsed, reasons[number] = None, error.message
             values.append(parsed)
-            if not self.is_plain(value, parsed):
-                changed_ids.add(number)
+            plain.append(number in reasons or self.is_plain(value, parsed))
         parsed_values = pa.array(values, self.storage).take(encoded.indices)
-        if not changed_ids:
+        if all(plain) and not reasons:
             return Parsed(parsed_values)
-        indices = encoded.indices.to_pylist()
-        bad = {row: reasons[i] for row, i in enumerate(indices) if i in reasons} if reasons else {}
-        return Parsed(parsed_values, bad, sum(1 for i in indices if i in changed_ids) - len(bad))
+        # what is missing is neither bad nor changed: it counts as one more, plain value
+        ids = encoded.indices.cast(pa.int64()).fill_null(len(plain)).to_numpy(zero_copy_only=False)
+        unreadable = np.flatnonzero(np.isin(ids, list(reasons))).tolist()
+        bad = {row: reasons[int(ids[row])] for row in unreadable}
+        return Parsed(parsed_values, bad, np.flatnonzero(~np.array([*plain, True])[ids]))
 
     def is_plain(self, raw: Any, parsed: Value) -> bool:
         """Whether a raw value already stood as this type keeps it, so that it is not counted as changed."""

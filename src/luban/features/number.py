@@ -9,7 +9,10 @@ had gaps.
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar, Literal
 
@@ -25,6 +28,8 @@ from luban.features.kinds import Arrays, Encoded, Kind, VectorConfig
 from luban.features.numerals import read_number
 from luban.features.scaling import Scaling
 
+_UNIT = re.compile(r"[0-9.]\s*([^\W\d_][^\d\s]{0,7})$")
+"""What stands behind a number and begins with a letter: perhaps a unit."""
 _PLAIN = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?([eE][-+]?[0-9]{1,2})?$"
 _LEADING_ZERO = r"^0[0-9]+$"
 
@@ -121,7 +126,7 @@ class Number(Feature):
             except BadValue:
                 continue
         if not sample or len(read) < 0.9 * len(sample):
-            return None
+            return self._with_unit(sample) if sample and not self.config.unit else None
         codes = sum(1 for v in sample if len(v) > 1 and v[0] == "0" and v.isdecimal())
         if codes > 0.1 * len(sample):
             return Guess(0.2, "leading zeros: codes, not numbers")
@@ -130,6 +135,15 @@ class Number(Feature):
         if len(distinct) <= 2 and len(sample) >= 10 and all(v is None or v.is_integer() for v in distinct):
             return Guess(0.7, f"numbers, but only {len(distinct)} different ones")
         return Guess(0.9 * share, f"{share:.0%} are numbers")
+
+    def _with_unit(self, sample: Sequence[str]) -> Guess | None:
+        """The guess if one unit stood behind nearly all values ("74平米", "12 kg"), or None."""
+        ends = Counter(match[1] for value in sample if (match := _UNIT.search(value)))
+        for unit, count in ends.most_common(1):
+            found = Number(self.Config(decimal=self.config.decimal, unit=unit)).infer(sample)
+            if count >= 0.5 * len(sample) and found is not None:
+                return replace(found, reason=f"{found.reason} with the unit {unit}", settings={"unit": unit})
+        return None
 
     def parse_value(self, raw: Any) -> Value:
         """A float; see `numerals.py` for what text may look like."""
@@ -167,7 +181,7 @@ class Number(Feature):
         mask = np.zeros(len(raw), bool)
         mask[rest] = True
         merged = pc.replace_with_mask(numbers, pa.array(mask), slow.values)
-        return Parsed(merged, {int(rest[i]): reason for i, reason in slow.bad.items()}, slow.changed)
+        return Parsed(merged, {int(rest[i]): reason for i, reason in slow.bad.items()}, rest[slow.changed])
 
     def parts(self, value: Value) -> Parts:
         """The number itself."""
@@ -186,5 +200,5 @@ def _typed(raw: pa.Array) -> Parsed:
         return Parsed(numbers)
     infinite = np.flatnonzero(pc.fill_null(pc.is_inf(numbers), False).to_numpy(zero_copy_only=False))
     reasons = {int(row): "is infinite" for row in infinite}
-    num_nan = pc.sum(pc.is_nan(numbers)).as_py() or 0
-    return Parsed(pc.if_else(finite, numbers, None), reasons, int(num_nan))
+    nan = np.flatnonzero(pc.fill_null(pc.is_nan(numbers), False).to_numpy(zero_copy_only=False))
+    return Parsed(pc.if_else(finite, numbers, None), reasons, nan)

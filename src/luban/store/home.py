@@ -43,6 +43,7 @@ class Home:
         found = self.kept(key)
         if found is not None:
             return found
+        self.ledger.forget(key, fence)  # a result whose tree was dropped is made anew, and may differ in its times
         with self.store.scratch("result") as folder:
             make(folder)
             tree = self.store.publish(folder)
@@ -51,7 +52,12 @@ class Home:
 
     def kept(self, key: str) -> Path | None:
         """The folder kept under the result key, or None."""
+        tree = self.tree(key)
+        return None if tree is None else self.store.fetch(tree)
+
+    def tree(self, key: str) -> str | None:
+        """The store's name of the folder kept under the result key, or None."""
         found = self.ledger.result(key)
         if found is None or not self.store.has_tree(found["tree"]):
             return None
-        return self.store.fetch(found["tree"])
+        return str(found["tree"])

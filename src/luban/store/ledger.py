@@ -31,7 +31,7 @@ from luban.store.blobs import check_workspace
 from luban.store.database import Database, Transaction, now
 from luban.store.leases import Lease
 from luban.store.runs import Event, Run
-from luban.store.tables import decisions, results
+from luban.store.tables import datasets, decisions, results
 
 __all__ = ["Entry", "Event", "Lease", "Ledger", "Run", "Transaction"]
 
@@ -108,6 +108,14 @@ class Ledger:
                     f"The result `{key}` was recorded before, as {_short(found)}, and cannot become {_short(body)}.",
                     "The same code, settings and inputs gave two results: something undecided decides. Report this.",
                 )
+
+    def add_dataset(self, fingerprint: str, tree: str, rows: int, lineage: object) -> None:
+        """Note a dataset and where the store holds it; noting it again changes nothing."""
+        with self.transaction() as tx:
+            if tx.scalar(select(datasets.c.tree).where(*_is(tx, datasets, fingerprint=fingerprint))) is None:
+                row = {"fingerprint": fingerprint, "tree": tree, "rows": rows, "time": now()}
+                body = canonical(lineage).decode()
+                tx.execute(insert(datasets).values(workspace=tx.workspace, lineage=body, **row))
 
     def forget(self, key: str, fence: Lease | None = None) -> bool:
         """Remove a result, so that it is made again: for what was erased or damaged. Whether it was there."""

@@ -47,6 +47,9 @@ def from_data(folder: Path, data: str, target: str | None, name: str | None = No
 
     stem = Path(data.rstrip("/").rsplit("/", 1)[-1]).name.split(".")[0]
     text, notes = project_text(folder, data, target, model_name(name or stem))
+    if name is None and model_name(stem) != stem.lower():
+        called = f"the model is called `{model_name(stem)}`, for names are of small Latin letters"
+        notes.append(f"{called}. Another: --name NAME")
     return _write(folder, text), notes
 
 

@@ -91,13 +91,15 @@ def _relative(folder: Path, data: str) -> str:
 def _line(conclusion: Conclusion, target: str) -> str:
     column = conclusion.column
     role = "target" if column.name == target else column.role
-    about: Any = column.type if role in ("input", "target") else {"type": column.type, "role": role}
+    about: Any = {"type": column.type, **({} if role in ("input", "target") else {"role": role}), **column.settings}
+    about = column.type if list(about) == ["type"] else about
     entry = f"    {_scalar(column.name)}: {_flow(about)}"
     return f"{entry:<33} # {conclusion.reason}"
 
 
 def _flow(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=1000).split("\n")[0]
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=1000)
+    return text.split("\n")[0]
 
 
 def _scalar(text: str) -> str:
