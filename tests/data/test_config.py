@@ -42,3 +42,10 @@ def test_refusals(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError) as error:
         DataConfig.model_validate({"source": "a.csv", **change})
     assert words in str(error.value)
+
+
+def test_weights_are_reserved() -> None:
+    with pytest.raises(ValueError, match="`weight` is reserved"):
+        DataConfig.model_validate({"source": "a.csv", "weight": "w"})
+    with pytest.raises(ValueError, match="`weight` is reserved"):
+        DataConfig.model_validate({"source": "a.csv", "columns": {"w": {"role": "weight"}}})
