@@ -123,9 +123,10 @@ def test_typed_bulk_and_single_agree(raw: list[float | None]) -> None:
     assert bulk.bad == single.bad
 
 
-def test_changed_counts_what_was_not_plain() -> None:
-    assert Number().parse(pa.array(["1", "2.5", "1,200", "x", None])).changed == 1
-    assert Number().parse(pa.array([1, 2, None])).changed == 0
+def test_changed_is_what_was_not_plain() -> None:
+    assert Number().parse(pa.array(["1", "2.5", "1,200", "x", None, "7 %", "1,200"])).changed.tolist() == [2, 5, 6]
+    assert not len(Number().parse(pa.array([1, 2, None])).changed)
+    assert Number().parse(pa.array([1.5, math.nan, None, math.inf], from_pandas=False)).changed.tolist() == [1]
 
 
 def encode(config: VectorConfig, train: list[float | None], values: list[float | None]) -> np.ndarray:

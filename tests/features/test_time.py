@@ -96,9 +96,15 @@ def test_parse_in_bulk() -> None:
     parsed = Time().parse(pa.array(["2024-01-05", "2024/1/5", "x", None]))
     assert parsed.values.type == pa.timestamp("us", "UTC")
     assert parsed.values.to_pylist() == [DAY, DAY, None, None]
-    assert parsed.changed == 1
+    assert parsed.changed.tolist() == [1]
     assert list(parsed.bad) == [2]
-    assert Time().parse(pa.array([datetime(2024, 1, 5)])).changed == 0
+    assert not len(Time().parse(pa.array([datetime(2024, 1, 5)])).changed)
+
+
+def test_a_plain_time_that_cannot_be_kept_is_bad() -> None:
+    parsed = Time().parse(pa.array([None, "0001-01-01T00:00:00+10:00", "2024-01-05"]))
+    assert list(parsed.bad) == [1]
+    assert not len(parsed.changed)
 
 
 @pytest.mark.parametrize("scale", ["none", "standard", "quantile"])

@@ -64,6 +64,11 @@ def quarantine(dataset: Dataset) -> list[dict[str, Any]]:
     return found
 
 
+def changed(dataset: Dataset) -> list[tuple[str, str, str]]:
+    """All rows of changed.parquet: row id, column, rule."""
+    return [tuple(row.values()) for row in pq.read_table(dataset.folder / "changed.parquet").to_pylist()]
+
+
 def split_of(dataset: Dataset, column: str) -> dict[Any, str]:
     """The split of each row, by the value of a column that is different in every row."""
     rows = dataset.table([column, "_split"]).to_pylist()

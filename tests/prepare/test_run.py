@@ -18,7 +18,7 @@ from luban.bundle.preprocess import Preprocess
 from luban.errors import ConfigError, DataError, LubanError, StoreError
 from luban.prepare import spool
 
-from .memory import CLEAN, make, quarantine
+from .memory import CLEAN, changed, make, quarantine
 
 WORDS = ["good", "bad", "fine", "poor", "warm", "cold", "new", "old"]
 
@@ -116,6 +116,7 @@ def test_batches_and_workers_change_nothing(tmp_path: Path, size: int, monkeypat
     assert other.fingerprint == one.fingerprint
     assert other.report["rows"] == one.report["rows"]
     assert quarantine(other) == quarantine(one)
+    assert changed(other) == changed(one)
 
 
 def test_the_fingerprint_changes_with_values_seed_types_and_rows(tmp_path: Path) -> None:
@@ -190,6 +191,7 @@ def test_typed_columns_nan_and_infinity(tmp_path: Path) -> None:
         ({}, {"target": "labels"}, ConfigError, "Did you mean `label`?"),
         ({}, {"target": "label", "columns": {"txet": "text"}}, ConfigError, "Did you mean `text`?"),
         ({"_split": ["x"] * 60}, {"target": "label"}, DataError, "`_split` is Luban's own"),
+        ({"_hash": ["x"] * 60}, {"target": "label"}, DataError, "`_hash` is Luban's own"),
         (
             {"price": ["dear", "cheap"] * 30},
             {"target": "label", "columns": {"price": "number"}},

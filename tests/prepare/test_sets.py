@@ -16,11 +16,10 @@ from luban.data.sources.base import RawBatch, Reject
 from luban.engine.local import LocalEngine
 from luban.prepare import copies, sets, spool
 from luban.prepare.base import Candidates, Decision
-from luban.prepare.clean import HASH
 from luban.prepare.copies import equal_groups
 from luban.prepare.decisions import Decisions
 from luban.prepare.sets import in_chunks, occurrences
-from luban.prepare.spool import Spool, even
+from luban.prepare.spool import HASH, Spool, even
 
 
 def spooled(path: Path, batches: Sequence[pa.RecordBatch]) -> Spool:

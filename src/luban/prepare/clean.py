@@ -17,10 +17,10 @@ import pyarrow as pa
 from luban.data.rows import row_hashes
 from luban.data.schema import Column
 from luban.prepare.base import RowStep
+from luban.prepare.changes import NUM_EXAMPLES, PARSE, Changes, Marks, Rule, rules
 from luban.prepare.plan import Plan
+from luban.prepare.spool import CHANGED, HASH
 
-HASH = "_hash"
-NUM_EXAMPLES = 5
 _MUST_READ = ("input", "target", "weight")
 
 
@@ -35,22 +35,14 @@ class Dropped:
 
 
 @dataclass
-class Changes:
-    """How often a rule changed a column's values, with a few examples: place in the batch, before, after."""
-
-    count: int = 0
-    examples: list[tuple[int, str, str | None]] = field(default_factory=list)
-
-
-@dataclass
 class Cleaned:
     """A batch after row steps and parsing: all its rows, also those that are dropped."""
 
     parsed: pa.RecordBatch = None
-    """The columns of the schema in their types' storage, and `_hash`."""
+    """The columns of the schema in their types' storage, `_hash` and `_changed`."""
     dropped: list[Dropped] = field(default_factory=list)
     """At most one entry a row, ascending."""
-    changes: dict[tuple[str, str], Changes] = field(default_factory=dict)
+    changes: dict[Rule, Changes] = field(default_factory=dict)
     """By column and rule."""
     present: dict[str, int] = field(default_factory=dict)
     """Values by column that were there to be read."""
@@ -76,26 +68,34 @@ class Clean:
         """The batch after row steps and parsing."""
         cleaned = Cleaned()
         dropped: dict[int, Dropped] = {}
+        marks = Marks(raw.num_rows, len(self._rules))
         columns = [
-            self._column(column, raw.column(column.name), cleaned, dropped) for column in self.plan.schema.columns
+            self._column(column, raw.column(column.name), cleaned, dropped, marks)
+            for column in self.plan.schema.columns
         ]
         self._whole_rows(columns, dropped)
         names = [column.name for column in self.plan.schema.columns]
-        cleaned.parsed = pa.RecordBatch.from_arrays([*columns, row_hashes(raw)], [*names, HASH])
+        columns += [row_hashes(raw), marks.column()]
+        cleaned.parsed = pa.RecordBatch.from_arrays(columns, [*names, HASH, CHANGED])
         cleaned.dropped = [dropped[row] for row in sorted(dropped)]
         return cleaned
 
-    def _column(self, column: Column, raw: pa.Array, cleaned: Cleaned, dropped: dict[int, Dropped]) -> pa.Array:
+    def _column(
+        self, column: Column, raw: pa.Array, cleaned: Cleaned, dropped: dict[int, Dropped], marks: Marks
+    ) -> pa.Array:
         values = raw
         for kind, step in self._steps[column.name]:
             before = values
             values, changed = step.apply(values)
-            _note(cleaned.changes, (column.name, kind), np.flatnonzero(changed), before, values)
+            rows = np.flatnonzero(changed)
+            marks.tell(rows)
+            _note(cleaned.changes, (column.name, kind), rows, before, values)
         parsed = self.plan.features[column.name].parse(values)
         cleaned.present[column.name] = len(values) - values.null_count
         cleaned.bad[column.name] = len(parsed.bad)
-        if parsed.changed:
-            cleaned.changes.setdefault((column.name, "parse"), Changes()).count += parsed.changed
+        marks.tell(parsed.changed)
+        if len(parsed.changed):
+            cleaned.changes.setdefault((column.name, PARSE), Changes()).count += len(parsed.changed)
         if parsed.bad:
             row, reason = next(iter(parsed.bad.items()))
             cleaned.bad_examples[column.name] = (_shown(values[row].as_py()), reason)
@@ -103,6 +103,10 @@ class Clean:
                 for row, reason in parsed.bad.items():
                     dropped.setdefault(row, Dropped(row, "parse", column.name, reason))
         return parsed.values
+
+    @cached_property
+    def _rules(self) -> tuple[Rule, ...]:
+        return rules(self.plan)
 
     @cached_property
     def _steps(self) -> dict[str, list[tuple[str, RowStep]]]:
@@ -122,9 +126,7 @@ class Clean:
                 dropped.setdefault(row, Dropped(row, "no-input", "", "every input column is missing in this row"))
 
 
-def _note(
-    changes: dict[tuple[str, str], Changes], key: tuple[str, str], rows: np.ndarray, before: pa.Array, after: pa.Array
-) -> None:
+def _note(changes: dict[Rule, Changes], key: Rule, rows: np.ndarray, before: pa.Array, after: pa.Array) -> None:
     if not len(rows):
         return
     entry = changes.setdefault(key, Changes())

@@ -19,7 +19,8 @@ from luban.data.infer import cleaned, guess
 from luban.data.sources.base import RawBatch, Reject
 from luban.engine.base import Engine
 from luban.errors import DataError
-from luban.prepare.clean import NUM_EXAMPLES, Changes, Clean, Cleaned
+from luban.prepare.changes import NUM_EXAMPLES, Changes, Rule, rules
+from luban.prepare.clean import Clean, Cleaned
 from luban.prepare.decisions import Decisions
 from luban.prepare.plan import Plan
 from luban.prepare.spool import Spool, even
@@ -58,8 +59,10 @@ class Ingested:
     raw: Spool
     parsed: Spool
     reasons: Spool
+    rules: tuple[Rule, ...]
+    """What the marks in `parsed` stand for."""
     num_rejects: int = 0
-    changes: dict[tuple[str, str], Changes] = field(default_factory=dict)
+    changes: dict[Rule, Changes] = field(default_factory=dict)
     present: dict[str, int] = field(default_factory=dict)
     bad: dict[str, int] = field(default_factory=dict)
     bad_examples: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -86,7 +89,7 @@ def ingest(
 ) -> Ingested:
     """Read and clean all rows. `reject` gets what was no row, `progress` the rows so far."""
     raw, parsed, reasons = (Spool(folder / f"{name}.parquet") for name in ("raw", "parsed", "reasons"))
-    found = Ingested(raw, parsed, reasons)
+    found = Ingested(raw, parsed, reasons, rules(plan))
     waiting: deque[int] = deque()
 
     def rows() -> Iterator[pa.RecordBatch]:

@@ -20,11 +20,10 @@ from luban.data.rows import column_keys, numbered, words
 from luban.data.schema import Schema
 from luban.data.splits import TRAIN, by_time, draw, roots
 from luban.errors import ConfigError, DataError
-from luban.prepare.clean import HASH
 from luban.prepare.config import SplitConfig
 from luban.prepare.decisions import Decisions
 from luban.prepare.plan import has_classes
-from luban.prepare.spool import Spool
+from luban.prepare.spool import HASH, Spool
 
 _TELLING: tuple[Literal["subject", "group", "time"], ...] = ("subject", "group", "time")
 By = Literal["random", "stratified", "group", "subject", "time"]

@@ -23,6 +23,7 @@ from luban.errors import DataError
 from luban.features.base import Feature
 from luban.prepare.base import RowStep, SetStep
 from luban.prepare.config import PrepareConfig
+from luban.prepare.spool import CHANGED, HASH
 
 _CLEAN = ("unicode", "missing")
 _JUDGE = ("duplicates",)
@@ -85,7 +86,7 @@ def has_classes(column: Column | None) -> bool:
 
 def make_plan(sample: pa.Table, data: DataConfig, config: PrepareConfig) -> Plan:
     """The plan for raw rows like these. Raises ConfigError, DataError."""
-    reserved = [name for name in sample.schema.names if name in (ROW_ID, GROUP, SPLIT)]
+    reserved = [name for name in sample.schema.names if name in (ROW_ID, GROUP, SPLIT, HASH, CHANGED)]
     if reserved:
         raise DataError(f"The column name `{reserved[0]}` is Luban's own.", "Rename that column in the data.")
     chosen = [Choice(kind, STEPS.resolve(kind).Config()) for kind in _CLEAN]

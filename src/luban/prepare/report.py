@@ -40,7 +40,7 @@ def publish(out: Path, outcome: Outcome, lineage: dict[str, Any]) -> None:
     report = {
         "rows": rows(outcome),
         "columns": columns(outcome),
-        "changes": changes(outcome.found),
+        "changes": changes(outcome),
         "split": {"by": parts.way.by, "column": parts.way.column, "why": parts.way.reason, "rows": written.splits},
         "class_counts": None if written.class_counts is None else total(written.class_counts),
         "class_counts_by_split": written.class_counts,
@@ -85,8 +85,10 @@ def columns(outcome: Outcome) -> list[dict[str, Any]]:
     ]
 
 
-def changes(found: Ingested) -> list[dict[str, Any]]:
-    """Values changed by column and rule, with examples."""
+def changes(outcome: Outcome) -> list[dict[str, Any]]:
+    """Values changed by column and rule, with examples; raises AssertionError unless changed.parquet has as many."""
+    counts = {rule: entry.count for rule, entry in outcome.found.changes.items()}
+    assert counts == outcome.written.changed, "every value that was changed is in changed.parquet"
     return [
         {
             "column": column,
@@ -94,7 +96,7 @@ def changes(found: Ingested) -> list[dict[str, Any]]:
             "count": entry.count,
             "examples": [{"row": row + 1, "before": before, "after": after} for row, before, after in entry.examples],
         }
-        for (column, rule), entry in sorted(found.changes.items())
+        for (column, rule), entry in sorted(outcome.found.changes.items())
     ]
 
 

@@ -18,10 +18,9 @@ from luban.data.rows import words
 from luban.data.schema import Schema
 from luban.engine.base import Engine
 from luban.prepare.base import Candidates, SetStep
-from luban.prepare.clean import HASH
 from luban.prepare.decisions import Decisions
 from luban.prepare.plan import Plan
-from luban.prepare.spool import Spool
+from luban.prepare.spool import HASH, Spool
 
 CHUNK_BYTES = 192 << 20
 _LEAST_ROWS, _MOST_ROWS = 1_000, 2_000_000

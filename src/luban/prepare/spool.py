@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 from luban.data.sources.base import RawBatch, Reject
 
 BATCH_ROWS, BATCH_BYTES = 65_536, 64 << 20
+HASH, CHANGED = "_hash", "_changed"
+"""What parsed rows have beside their columns: the hash of the raw row, and marks of what was changed in it."""
 
 
 class Spool:

@@ -1,7 +1,8 @@
-"""The last pass: kept rows into the dataset's files, rows set aside into quarantine, profile, fingerprint.
+"""The last pass: kept rows into the dataset's files, rows set aside into quarantine, changed values into their
+file, profile, fingerprint.
 
-Decided here: the fingerprint is taken of the stream of values, so that neither batches nor files nor
-compression matter. Knows no column type.
+Decided here: the fingerprint is taken of the stream of kept values, so that neither batches nor files nor
+compression nor what the values were before matter. Knows no column type.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from luban.data.profile import ColumnProfile
 from luban.data.rows import ContentHash, hexadecimal, numbered
 from luban.data.schema import Schema
 from luban.data.splits import NAMES
-from luban.prepare.clean import HASH
+from luban.prepare.changes import ChangesFile, Rule
 from luban.prepare.decisions import KEPT, Decisions
 from luban.prepare.ingest import Ingested
 from luban.prepare.parts import Parts
 from luban.prepare.plan import has_classes
 from luban.prepare.quarantine import Quarantine, as_json
-from luban.prepare.spool import Spool
+from luban.prepare.spool import CHANGED, HASH, Spool
 
 FILE_ROWS = 1_000_000
 
@@ -40,6 +41,8 @@ class Written:
     profiles: dict[str, ColumnProfile]
     class_counts: dict[str, dict[str, int]] | None
     """Split to class to rows; None where the target has no classes."""
+    changed: dict[Rule, int]
+    """Rows of changed.parquet by column and rule."""
 
 
 class _Files:
@@ -90,13 +93,14 @@ class _Tally:
         for value, row in zip(encoded.dictionary.to_pylist(), counts.reshape(-1, len(NAMES)), strict=True):
             self.classes[str(value)] = self.classes.get(str(value), np.zeros(len(NAMES), np.int64)) + row
 
-    def finish(self) -> Written:
+    def finish(self, changed: dict[Rule, int]) -> Written:
         content = {name: stream.hexdigest() for name, stream in self.hashes.items()}
         return Written(
             fingerprint([self.schema.identity(), int(self.splits.sum()), content]),
             dict(zip(NAMES, self.splits.tolist(), strict=True)),
             self.profiles,
             None if self.classes is None else self._class_counts(self.classes),
+            changed,
         )
 
     def _class_counts(self, classes: dict[str, np.ndarray]) -> dict[str, dict[str, int]]:
@@ -119,10 +123,12 @@ def write(
     files, tally = _Files(out), _Tally(schema)
     names = [column.name for column in schema.columns]
     aside = _Aside(found, occurrences, decisions, quarantine)
+    changed = ChangesFile(out / "changed.parquet", found.rules)
     splits = pa.array(NAMES)
     for start, batch in found.parsed.scan():
         rows = slice(start, start + batch.num_rows)
         identifiers = hexadecimal(numbered(batch.column(HASH), occurrences[rows]))
+        changed.take(identifiers, batch.column(CHANGED))
         kept = decisions.rule[rows] == KEPT
         if not kept.all():
             aside.take(start, identifiers, ~kept)
@@ -136,7 +142,7 @@ def write(
             tally.add(whole, part, _sampling(whole.column(ROW_ID)))
         progress(rows.stop / found.parsed.num_rows)
     files.close()
-    return tally.finish()
+    return tally.finish(changed.close())
 
 
 def _sampling(identifiers: pa.Array) -> np.ndarray:
