@@ -250,9 +250,10 @@ def check_whole(tiny: Tiny) -> None:
     from luban.release.registry import Registry
 
     registry = Registry(ledger, store)
-    for version in registry.versions("tiny"):
-        assert Bundle.load(store.fetch(version.tree)).identity == version.identity
-    ledger.verify_audit(registry.heads("tiny"))
+    for name in registry.models():
+        for version in registry.versions(name):
+            assert Bundle.load(store.fetch(version.tree)).identity == version.identity
+        ledger.verify_audit(registry.heads(name))
     with store.scratch() as folder:
         assert {path.name for path in folder.parent.iterdir()} == {folder.name, f"{folder.name}.lock"}
 
