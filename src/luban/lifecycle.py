@@ -20,8 +20,9 @@ from luban.prepare.run import prepare as prepare_dataset
 from luban.release.candidate import Candidate
 from luban.release.registry import Version
 from luban.release.run import check, publish
-from luban.train.run import Facts, choose_task
+from luban.train.run import choose_task
 from luban.train.run import train as train_models
+from luban.train.write import Facts
 from luban.workshop import Workshop
 
 PREPARE_CODE = ("luban.prepare", "luban.data", "luban.features", "luban.engine")

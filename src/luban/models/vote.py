@@ -12,7 +12,7 @@ It knows no family.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -82,12 +82,20 @@ class Vote(Family):
 
     def fit(self, arrays: Arrays, y: np.ndarray, context: FitContext) -> Fitted:
         """Choose members and weights on validation rows; training rows are not looked at."""
+        picked = context.decide("weights", lambda: self._choose(context))
+        members = {member.name: member for member in context.members}
+        weights, factors = (np.array([row[i] for row in picked]) for i in (1, 2))
+        return FittedVote([members[name] for name, _, _ in picked], weights, factors)
+
+    def _choose(self, context: FitContext) -> list[list[Any]]:
+        """Name, weight and factor of each chosen member: a decision, so that refitted members keep theirs."""
         temperatures = [temperature(m.valid_outputs, context.y_valid, context.head) for m in context.members]
         scaled = [np.asarray(m.valid_outputs) / t for m, t in zip(context.members, temperatures, strict=True)]
         counts = self._picks(scaled, context)
-        chosen = np.flatnonzero(counts)
-        weights = counts[chosen] / counts.sum()
-        return FittedVote([context.members[i] for i in chosen], weights, weights / np.array(temperatures)[chosen])
+        weights = (counts / counts.sum()).tolist()
+        return [
+            [context.members[i].name, weights[i], weights[i] / temperatures[i]] for i in np.flatnonzero(counts).tolist()
+        ]
 
     def _start(self, losses: Sequence[float]) -> list[int]:
         """Positions of the models that are in from the start, the best first."""

@@ -19,8 +19,9 @@ import numpy as np
 
 from luban.bundle.graph import GraphBuilder
 from luban.catalog import FAMILIES, Choice, canonical
+from luban.data.dataset import Split
 from luban.features.base import Encoder
-from luban.features.kinds import Arrays, Block
+from luban.features.kinds import Arrays, Block, take
 from luban.models.base import Family, FitContext, Fitted, Member, Progress, Refusal
 from luban.models.graph_model import GraphModel
 from luban.models.plan import PlannedInput, plan
@@ -51,6 +52,7 @@ class Candidate:
     graph: bytes
     valid: np.ndarray
     test: np.ndarray
+    folder: Path
     encoders: list[tuple[str, Encoder]] = field(default_factory=list)
 
     @property
@@ -87,12 +89,17 @@ def planned(data: TrainData, choice: Choice, members: Sequence[Candidate]) -> In
     if family.votes:
         if len(members) < 2:
             return Refusal("a vote needs at least two finished candidates")
-        unique = {e.block(c).name: (c, e) for m in members for c, e in m.encoders}
-        return Inputs(list(unique.values()), [])
+        return inputs_of(members)
     found = plan(family, data.features, data.head)
     if isinstance(found, Refusal):
         return found
     return _inputs(data, found.inputs)
+
+
+def inputs_of(members: Sequence[Candidate]) -> Inputs:
+    """All that the members of a vote read, each once."""
+    unique = {e.block(c).name: (c, e) for m in members for c, e in m.encoders}
+    return Inputs(list(unique.values()), [])
 
 
 def reads_directly(data: TrainData, family: Family) -> bool:
@@ -142,7 +149,8 @@ def train_candidate(
         members=tuple(member.member() for member in members),
     )
     fitted = family.fit(bench.train, data.y("train"), context)
-    valid, test = (np.asarray(fitted.predict(bench.arrays(split)), np.float64) for split in ("valid", "test"))
+    valid = bench.predict(fitted, "valid")
+    test = bench.predict(fitted, "test")
     graph = bench.export(fitted)
     found = GraphModel(graph).predict(data.arrays(inputs.pairs, "test"))
     facts = {
@@ -152,6 +160,7 @@ def train_candidate(
         "loss": calibrated_loss(data, valid, data.y("valid")),
         "parity": max(_difference(data, valid, found, test), _parity_of(fitted, members)),
         "blocks": [block.name for block in bench.blocks],
+        "voters": [member.name for member in getattr(fitted, "members", ())],
         "notes": getattr(fitted, "notes", ""),
     }
     checkpoint = {name: np.ascontiguousarray(a) for name, a in sorted(fitted.checkpoint().items())}
@@ -185,7 +194,7 @@ def read_candidate(folder: Path, spec: Spec, inputs: Inputs) -> Candidate:
     facts = json.loads((folder / "candidate.json").read_bytes())
     facts["seconds"] = json.loads((folder / "seconds.json").read_bytes())
     graph = (folder / "graph.onnx").read_bytes()
-    return Candidate(spec, facts, graph, outputs["valid"], outputs["test"], inputs.pairs)
+    return Candidate(spec, facts, graph, outputs["valid"], outputs["test"], folder, inputs.pairs)
 
 
 def calibrated_loss(data: TrainData, outputs: np.ndarray, y: np.ndarray) -> float:
@@ -210,12 +219,20 @@ class _Bench:
         for converted in self._converted:
             self.train |= converted.train
 
-    def arrays(self, split: Any) -> Arrays:
+    def arrays(self, split: Split) -> Arrays:
         """Raw and converted arrays of a split (for training rows: not cross-fitted)."""
+        if not len(self._data.y(split)):
+            return take(self.train, np.zeros(0, np.int64))
         arrays = dict(self._data.arrays(self._inputs.pairs, split))
         for converted in self._converted:
             arrays |= converted.fitted.convert(arrays)
         return arrays
+
+    def predict(self, fitted: Fitted, split: Split) -> np.ndarray:
+        """Outputs [B, n] float64 of a split, which may have no rows."""
+        if not len(self._data.y(split)):
+            return np.zeros((0, self._data.head.width))
+        return np.asarray(fitted.predict(self.arrays(split)), np.float64)
 
     def export(self, fitted: Fitted) -> bytes:
         """The ONNX graph of converters and model, as bytes that the same model always gives."""

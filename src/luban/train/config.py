@@ -25,6 +25,9 @@ class TrainConfig(Config):
     """No candidate is started once this is spent; those already started are finished."""
     max_candidates: int | None = Field(None, ge=1)
     """No more candidates than this, votes apart; the same on every machine, unlike seconds."""
+    refit: bool = True
+    """Fit the chosen model again on training and validation rows, with what validation decided (weights of
+    a vote, rounds of trees, calibration) kept; about as long again as it took, beyond `time_budget_s`."""
     num_threads: int | None = execution(None, ge=1)
     """Threads of each solver; all cores by default."""
 

@@ -49,6 +49,17 @@ class TrainData:
         self._encoders: dict[str, Encoder] = {}
         self._arrays: dict[tuple[str, str], Arrays] = {}
         self._converted: dict[str, Converted] = {}
+        self._parts: dict[Split, tuple[Split, ...]] = {"train": ("train",), "valid": ("valid",), "test": ("test",)}
+
+    def with_validation(self) -> TrainData:
+        """The same data for a refit: validation rows join the training rows, and no validation rows are left.
+
+        The target keeps its encoder, for the decoding that was fitted with it stays.
+        """
+        whole = TrainData(self.dataset, self.task, self.seed)
+        whole._parts = {"train": ("train", "valid"), "valid": (), "test": ("test",)}
+        whole.__dict__["target_encoder"] = self.target_encoder
+        return whole
 
     @cached_property
     def features(self) -> list[tuple[str, Feature]]:
@@ -84,7 +95,7 @@ class TrainData:
         """One column of a split as Python values; kept, because several encoders read it."""
         key = (column, split)
         if key not in self._values:
-            self._values[key] = self.dataset.values(column, split)
+            self._values[key] = [v for part in self._parts[split] for v in self.dataset.values(column, part)]
         return self._values[key]
 
     def encoder(self, column: str, want: Want) -> Encoder:

@@ -7,24 +7,16 @@ before it is acted on; so a resumed run tries what the first one would have trie
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import onnx
-
-from luban.bundle.bundle import HEAD
-from luban.bundle.manifest import RowStepSpec, TaskSpec
-from luban.bundle.write import Draft, write_bundle
 from luban.catalog import TASKS, Choice, canonical
 from luban.data.dataset import Dataset
 from luban.errors import DataError
-from luban.features.kinds import num_rows, pad, take
 from luban.models.base import Refusal
-from luban.models.graph_model import GraphModel
 from luban.tasks.base import Task
 from luban.train.candidate import (
     Candidate,
@@ -32,6 +24,7 @@ from luban.train.candidate import (
     Inputs,
     Limits,
     Spec,
+    inputs_of,
     planned,
     read_candidate,
     train_candidate,
@@ -39,8 +32,8 @@ from luban.train.candidate import (
 from luban.train.config import TrainConfig
 from luban.train.encode import TrainData
 from luban.train.specs import family_of, specs
+from luban.train.write import Facts, Final, write
 
-NUM_EXAMPLES = 8
 LEAST_SHARE = 0.1
 """Of the budget: what a candidate that was started may use even if less is left."""
 
@@ -63,15 +56,6 @@ class Watch(Protocol):
     def candidate(self, row: dict[str, Any]) -> None:
         """A new row of the leaderboard."""
         ...
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the bundle says of itself beside what was learnt."""
-
-    name: str
-    owner: str
-    purpose: str
 
 
 def choose_task(task: Choice | str, dataset: Dataset) -> Task:
@@ -124,8 +108,10 @@ def train(
     for spec in specs(config, data):
         trial.run(spec)
     chosen = trial.best()
-    report = trial.report(chosen)
-    _write(out, data, facts, chosen, trial.baseline, report, keep)
+    decoding = task.calibrate(data.target_encoder, chosen.valid, data.y("valid"))
+    final = trial.refit(chosen) if config.refit else chosen
+    report = trial.report(chosen, final)
+    write(out, data, facts, Final(final, decoding, trial.baseline.test), report)
     return report
 
 
@@ -137,6 +123,7 @@ class _Trial:
         self._keep, self._decide, self._watch = keep, decide, watch
         self._rows: list[dict[str, Any]] = []
         self._spent = 0.0
+        self._whole: TrainData | None = None
         self.done: list[Candidate] = []
         self.baseline: Candidate
 
@@ -170,8 +157,24 @@ class _Trial:
             train_candidate(folder, spec, self._data, inputs, members, limits, self._decide, progress)
 
         self._watch.step(spec.name, 0.0)
-        key = ":".join([spec.name, canonical(spec.choice.identity()).decode(), *(m.facts["name"] for m in members)])
-        return read_candidate(self._keep(key, make), spec, inputs)
+        return read_candidate(self._keep(_key(spec, members), make), spec, inputs)
+
+    def refit(self, chosen: Candidate) -> Candidate:
+        """The chosen candidate, fitted again on training and validation rows; a vote's members before it."""
+        if self._whole is None:
+            self._whole = self._data.with_validation()
+        whole, spec = self._whole, chosen.spec
+        voters = [self.refit(c) for c in self.done if c.spec.name in chosen.facts["voters"]]
+        inputs = inputs_of(voters) if voters else planned(whole, spec.choice, ())
+        assert isinstance(inputs, Inputs), inputs
+
+        def make(folder: Path) -> None:
+            limits = Limits(self._config.threads, math.inf)
+            progress = lambda what, share: self._watch.step(f"{spec.name} again: {what}", share)  # noqa: E731
+            train_candidate(folder, spec, whole, inputs, voters, limits, self._decide, progress)
+
+        self._watch.step(f"{spec.name} again", 0.0)
+        return read_candidate(self._keep(f"refit:{_key(spec, voters)}", make), spec, inputs)
 
     def _may_start(self, spec: Spec) -> bool | str:
         if not self.done or family_of(spec.choice).votes:
@@ -206,72 +209,19 @@ class _Trial:
             raise DataError(f"No model could be trained. {reasons}.", "Name other families in `train.models`.")
         return min(others, key=lambda c: c.loss)
 
-    def report(self, chosen: Candidate) -> dict[str, Any]:
-        """The leaderboard and what was chosen, as JSON."""
+    def report(self, chosen: Candidate, final: Candidate) -> dict[str, Any]:
+        """The leaderboard and what was chosen, as JSON; `final` is what is released."""
         return {
             "chosen": chosen.spec.name,
             "loss": "mean squared error" if self._data.head.kind == "real" else "log loss",
             "leaderboard": self._rows,
-            "parity": chosen.facts["parity"],
+            "refit": final is not chosen,
+            "parity": final.facts["parity"],
             "time_budget_s": self._config.time_budget_s,
             "rows": {split: len(self._data.y(split)) for split in ("train", "valid")},
         }
 
 
-def _write(
-    out: Path,
-    data: TrainData,
-    facts: Facts,
-    chosen: Candidate,
-    baseline: Candidate,
-    report: dict[str, Any],
-    keep: Keep,
-) -> None:
-    from safetensors.numpy import save
-
-    decoding = data.task.calibrate(data.target_encoder, chosen.valid, data.y("valid"))
-    (out / "bundle").mkdir()
-    write_bundle(out / "bundle", _draft(data, facts, chosen, decoding))
-    outputs = {"model": chosen.test, "baseline": baseline.test, "y": np.asarray(data.y("test"), np.float64)}
-    named = {name: np.ascontiguousarray(array) for name, array in outputs.items()}
-    (out / "outputs.safetensors").write_bytes(save(named))
-    (out / "training.json").write_bytes(canonical(report))
-
-
-def _draft(data: TrainData, facts: Facts, chosen: Candidate, decoding: dict[str, Any]) -> Draft:
-    kinds = {column for column, _ in chosen.encoders}
-    schema = data.dataset.schema
-    pairs = chosen.encoders
-    count = min(NUM_EXAMPLES, len(data.y("valid")))
-    arrays = take(data.arrays(pairs, "valid"), np.arange(count))
-    model = GraphModel(chosen.graph)
-    takes = {value.name for value in onnx.load_model_from_string(chosen.graph).graph.input}
-    padded = {name: array for name, array in pad(arrays).items() if name in takes}
-    names = [column.name for column in schema.inputs]
-    rows = data.dataset.table(names, "valid").slice(0, min(count, 3)).to_pylist()
-    task = data.task
-    assert num_rows(arrays) == count
-    return Draft(
-        name=facts.name,
-        owner=facts.owner,
-        purpose=facts.purpose,
-        task=TaskSpec(
-            kind=task.kind,
-            config=task.config.identity(),
-            head=data.head.kind,
-            width=data.head.width,
-            decoding=decoding,
-            target=data.target.name,
-        ),
-        schema=schema,
-        row_steps=[RowStepSpec.model_validate(step) for step in data.dataset.info["row_steps"]],
-        encoders=[pair for pair in pairs if pair[0] in kinds],
-        graph=chosen.graph,
-        examples={**padded, HEAD: model.predict(arrays).astype(np.float32)},
-        example_rows=[{k: _plain(v) for k, v in row.items() if v is not None} for row in rows],
-    )
-
-
-def _plain(value: Any) -> Any:
-    """A parsed value as JSON has it: what is no string, number or truth value as text."""
-    return value if isinstance(value, (str, int, float, bool)) else str(value)
+def _key(spec: Spec, members: Sequence[Candidate]) -> str:
+    """Names a candidate within its training run: what it is, and what it combines."""
+    return ":".join([spec.name, canonical(spec.choice.identity()).decode(), *(m.spec.name for m in members)])

@@ -1,0 +1,99 @@
+"""What the verb `train` leaves: the bundle, outputs on test rows, the checkpoint, the report.
+
+Only encoders that the graph reads go into the bundle. Knows no family and no task by name.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from luban.bundle.bundle import HEAD
+from luban.bundle.manifest import RowStepSpec, TaskSpec
+from luban.bundle.write import Draft, write_bundle
+from luban.catalog import canonical
+from luban.features.kinds import num_rows, pad, take
+from luban.models.graph_model import GraphModel
+from luban.train.candidate import Candidate
+from luban.train.encode import TrainData
+
+NUM_EXAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the bundle says of itself beside what was learnt."""
+
+    name: str
+    owner: str
+    purpose: str
+
+
+@dataclass(frozen=True)
+class Final:
+    """The model that goes into the bundle, its decoding (fitted on validation rows before any refit), and
+    the baseline's outputs [B, n] on test rows."""
+
+    candidate: Candidate
+    decoding: dict[str, Any]
+    baseline: np.ndarray
+
+
+def write(out: Path, data: TrainData, facts: Facts, final: Final, report: dict[str, Any]) -> None:
+    """Write `bundle/`, `outputs.safetensors`, `checkpoint.safetensors` and `training.json` into `out`.
+
+    `data` still has its validation rows: the bundle's examples are some of them.
+    """
+    from safetensors.numpy import save
+
+    (out / "bundle").mkdir()
+    write_bundle(out / "bundle", _draft(data, facts, final))
+    outputs = {"model": final.candidate.test, "baseline": final.baseline, "y": np.asarray(data.y("test"), np.float64)}
+    named = {name: np.ascontiguousarray(array) for name, array in outputs.items()}
+    (out / "outputs.safetensors").write_bytes(save(named))
+    shutil.copyfile(final.candidate.folder / "checkpoint.safetensors", out / "checkpoint.safetensors")
+    (out / "training.json").write_bytes(canonical(report))
+
+
+def _draft(data: TrainData, facts: Facts, final: Final) -> Draft:
+    graph, schema = final.candidate.graph, data.dataset.schema
+    takes = {value.name for value in onnx.load_model_from_string(graph).graph.input}
+    used = {name.rpartition(".")[0] for name in takes}
+    pairs = [(column, encoder) for column, encoder in final.candidate.encoders if encoder.block(column).name in used]
+    count = min(NUM_EXAMPLES, len(data.y("valid")))
+    arrays = take(data.arrays(pairs, "valid"), np.arange(count))
+    model = GraphModel(graph)
+    padded = {name: array for name, array in pad(arrays).items() if name in takes}
+    names = [column.name for column in schema.inputs]
+    rows = data.dataset.table(names, "valid").slice(0, min(count, 3)).to_pylist()
+    task = data.task
+    assert num_rows(arrays) == count
+    return Draft(
+        name=facts.name,
+        owner=facts.owner,
+        purpose=facts.purpose,
+        task=TaskSpec(
+            kind=task.kind,
+            config=task.config.identity(),
+            head=data.head.kind,
+            width=data.head.width,
+            decoding=final.decoding,
+            target=data.target.name,
+        ),
+        schema=schema,
+        row_steps=[RowStepSpec.model_validate(step) for step in data.dataset.info["row_steps"]],
+        encoders=pairs,
+        graph=graph,
+        examples={**padded, HEAD: model.predict(arrays).astype(np.float32)},
+        example_rows=[{k: _plain(v) for k, v in row.items() if v is not None} for row in rows],
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A parsed value as JSON has it: what is no string, number or truth value as text."""
+    return value if isinstance(value, (str, int, float, bool)) else str(value)
