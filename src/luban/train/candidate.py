@@ -32,10 +32,14 @@ Decide = Callable[[str, Callable[[], Any]], Any]
 
 @dataclass(frozen=True)
 class Spec:
-    """A candidate before it is trained: its name on the leaderboard and its family with settings."""
+    """A candidate before it is trained: its name on the leaderboard and its family with settings.
+
+    `skip` says why it is listed but not trained.
+    """
 
     name: str
     choice: Choice
+    skip: str = ""
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,9 @@ class _Trial:
 
     def run(self, spec: Spec) -> None:
         """Train `spec` if it can be made and the budget allows; put it on the leaderboard."""
+        if spec.skip:
+            self._row(spec, "skipped", reason=spec.skip)
+            return
         members = [c for c in self.done if c is not self.baseline] if self.done else []
         inputs = planned(self._data, spec.choice, members)
         if isinstance(inputs, Refusal):

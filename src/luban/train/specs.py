@@ -6,6 +6,8 @@ their variants. Names no family but the baseline.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from itertools import zip_longest
 
 from luban.catalog import FAMILIES, Choice
@@ -15,24 +17,27 @@ from luban.train.candidate import Spec, reads_directly
 from luban.train.config import TrainConfig
 from luban.train.encode import TrainData
 
+CONVERTED = "reads these columns only through a converter; name it in `train.models` to try it"
+
 
 def specs(config: TrainConfig, data: TrainData) -> list[Spec]:
     """All candidates in the order in which they are tried: baseline, rounds of variants, votes."""
-    if config.models != "auto":
-        choices = list(config.models)
-        rounds = [c for c in choices if not family_of(c).votes] + [c for c in choices if family_of(c).votes]
-    else:
-        rounds = _auto(data)
-    rounds = [Choice("baseline", FAMILIES.resolve("baseline").Config()), *(c for c in rounds if c.kind != "baseline")]
+    baseline = Choice("baseline", FAMILIES.resolve("baseline").Config())
+    rounds = _auto(data) if config.models == "auto" else [(choice, "") for choice in _votes_last(config.models)]
+    rounds = [(baseline, ""), *((choice, skip) for choice, skip in rounds if choice.kind != "baseline")]
     if len(rounds) == 1:
         raise DataError("`train.models` names no model.", "Write `auto`, or a list such as [linear, trees, vote].")
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     found = []
-    for choice in rounds:
-        counts[choice.kind] = counts.get(choice.kind, 0) + 1
+    for choice, skip in rounds:
+        counts[choice.kind] += 1
         number = counts[choice.kind]
-        found.append(Spec(choice.kind if number == 1 else f"{choice.kind}-{number}", choice))
+        found.append(Spec(choice.kind if number == 1 else f"{choice.kind}-{number}", choice, skip))
     return found
+
+
+def _votes_last(choices: Sequence[Choice]) -> list[Choice]:
+    return sorted(choices, key=lambda choice: family_of(choice).votes)
 
 
 def family_of(choice: Choice) -> Family:
@@ -41,14 +46,16 @@ def family_of(choice: Choice) -> Family:
     return family
 
 
-def _auto(data: TrainData) -> list[Choice]:
-    """Variants of all families in turn, each family's best expected first, votes last.
+def _auto(data: TrainData) -> list[tuple[Choice, str]]:
+    """Variants of all families in turn, each family's best expected first, votes last; and why one is skipped.
 
-    Families that read no column but through a converter come after those that read one as it is.
+    A family that reads every column through a converter is skipped where another reads one as it is: it
+    takes the time of many for less (trees over texts, say).
     """
     rows = len(data.y("train"))
     kinds = frozenset(kind for _, feature in data.features for kind in feature.encoders)
-    turns: dict[bool, list[list[Choice]]] = {True: [], False: []}
+    direct: list[list[Choice]] = []
+    converted: list[Choice] = []
     votes: list[Choice] = []
     for name in FAMILIES.own():
         family: Family = FAMILIES.make(name)
@@ -57,7 +64,10 @@ def _auto(data: TrainData) -> list[Choice]:
         ]
         if family.votes:
             votes += variants
+        elif reads_directly(data, family):
+            direct.append(variants)
         else:
-            turns[reads_directly(data, family)].append(variants)
-    in_turn = (c for families in turns.values() for turn in zip_longest(*families) for c in turn if c is not None)
-    return [*in_turn, *votes]
+            converted += variants
+    in_turn = [choice for turn in zip_longest(*direct) for choice in turn if choice is not None]
+    skip = CONVERTED if any(choice.kind != "baseline" for choice in in_turn) else ""
+    return [*((c, "") for c in in_turn), *((c, skip) for c in converted), *((c, "") for c in votes)]
