@@ -11,18 +11,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from luban.store.blobs import Store
 from luban.store.ledger import Ledger
 
+T = TypeVar("T")
 TIMEOUT_S = 180
 KILL_AT = Path(__file__).with_name("kill_at.py")
 HEADER = ("text", "price", "city", "label")
@@ -211,6 +213,13 @@ class Tiny:
         """Names of all published folders."""
         return {path.name for path in (Path(self.store.url) / "default" / "trees").glob("*")}
 
+    def report(self) -> dict[str, Any]:
+        """What the last `prepare` reported, as its dataset has it."""
+        folders = [self.store.fetch(json.loads(value)["tree"]) for value, _ in self.results().values()]
+        (found,) = [folder for folder in folders if (folder / "quarantine.parquet").is_file()]
+        report: dict[str, Any] = json.loads((found / "report.json").read_bytes())
+        return report
+
     def results(self) -> dict[str, tuple[str, str]]:
         """All recorded results: key to (value, when), as they stand in the ledger's file."""
         from sqlalchemy import select
@@ -226,6 +235,23 @@ class Tiny:
         """What is released, newest first."""
         found: list[dict[str, Any]] = self.done("models", "list", "--json").events[0]["versions"]
         return found
+
+
+def side_by_side(work: Callable[[T], None], cases: Iterable[T]) -> None:
+    """Each case on one of two cores; raises all that failed, each with its case."""
+    failed: list[Exception] = []
+
+    def attempt(case: T) -> None:
+        try:
+            work(case)
+        except Exception as error:
+            error.add_note(f"case: {case}")
+            failed.append(error)
+
+    with ThreadPoolExecutor(2) as cores:
+        list(cores.map(attempt, cases))
+    if failed:
+        raise ExceptionGroup(f"{len(failed)} cases failed", failed)
 
 
 def finish(process: subprocess.Popen[str]) -> Answer:

@@ -96,7 +96,7 @@ def test_ragged_rows_are_set_aside(tiny: Tiny) -> None:
     ragged = b"only one field\na,1,Rome,good,more,and more\n"
     (tiny.folder / "rows.csv").write_bytes(GOOD + ragged)
     released(tiny)
-    report = tiny.done("prepare", "--json").events[-1]
+    report = tiny.report()
     assert report["rows"] == {"found": 242, "kept": 240, "quarantined": {"source": 2}}
     tree = next(t for t in tiny.trees() if (tiny.store.fetch(t) / "quarantine.parquet").is_file())
     kept = pq.read_table(tiny.store.fetch(tree) / "quarantine.parquet").to_pylist()
@@ -108,7 +108,7 @@ def test_ragged_rows_are_set_aside(tiny: Tiny) -> None:
 def test_a_class_with_one_row(tmp_path: Path) -> None:
     tiny = Tiny.made(tmp_path / "project", [*ROWS, ["a thing that nobody else said", "10", "Rome", "odd"]])
     released(tiny)
-    counts = tiny.done("prepare", "--json").events[-1]["class_counts_by_split"]
+    counts = tiny.report()["class_counts_by_split"]
     assert counts["train"]["odd"] == 1
     (answer,) = asked(tiny, ROWS[0])
     assert 0 < answer["probability_odd"] < 0.5
@@ -118,7 +118,7 @@ def test_a_class_with_one_row(tmp_path: Path) -> None:
 def test_a_column_that_says_nothing(value: str, tmp_path: Path) -> None:
     tiny = Tiny.made(tmp_path / "project", [[row[0], value, *row[2:]] for row in ROWS])
     released(tiny)
-    (column,) = [c for c in tiny.done("prepare", "--json").events[-1]["columns"] if c["name"] == "price"]
+    (column,) = [c for c in tiny.report()["columns"] if c["name"] == "price"]
     assert column["role"] == "meta"
     assert column["why"] == ("has the same value in every row" if value else "has no value in any row")
     (answer,) = asked(tiny, ROWS[0])
@@ -148,7 +148,7 @@ def test_nan_and_infinity_in_text(tmp_path: Path) -> None:
     body = [[row[0], odd[n % 4] if n % 10 < 2 else row[1], *row[2:]] for n, row in enumerate(ROWS)]
     tiny = Tiny.made(tmp_path / "project", body)
     released(tiny)
-    report = tiny.done("prepare", "--json").events[-1]
+    report = tiny.report()
     assert report["rows"]["kept"] + sum(report["rows"]["quarantined"].values()) == len(body)
     plain, nan, infinite, huge = asked(tiny, *([ROWS[0][0], value, "Rome", ""] for value in ("12", *odd[:2], odd[3])))
     assert (plain["error"], nan["error"]) == (None, None)
@@ -169,7 +169,7 @@ def test_nan_and_infinity_in_parquet(tmp_path: Path) -> None:
     }
     pq.write_table(pa.table(columns), tiny.folder / "rows.parquet")
     released(tiny)
-    report = tiny.done("prepare", "--json").events[-1]
+    report = tiny.report()
     assert sum(report["rows"]["quarantined"].values()) <= 1
     pq.write_table(pa.table(columns).slice(0, 4), tiny.folder / "in.parquet")
     tiny.done("predict", "in.parquet", "out.jsonl")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,12 @@ import pytest
 from luban.release.registry import Registry
 
 from .conftest import Undisturbed
-from .project import Answer, Tiny, check_whole, without_time
+from .project import Answer, Tiny, check_whole, side_by_side, without_time
 
 INSTANTS = 10
 LONG_INSTANTS = 50
 CHANGES = 6
-LONG_CHANGES = 40
+LONG_CHANGES = 30
 
 
 def goes_on(tiny: Tiny, killed: Answer, undisturbed: Undisturbed) -> None:
@@ -48,12 +47,16 @@ def goes_on(tiny: Tiny, killed: Answer, undisturbed: Undisturbed) -> None:
     assert statuses <= {"done", "interrupted"}, statuses
 
 
-def kill_and_go_on(folder: Path, share: float, undisturbed: Undisturbed) -> None:
-    tiny = Tiny.made(folder)
-    killed = tiny.killed_after(share * undisturbed.seconds, "run", "--json")
-    assert killed.status in (-9, 0), killed.err
-    goes_on(tiny, killed, undisturbed)
-    shutil.rmtree(folder / "cache", ignore_errors=True)
+def kill_and_go_on(folder: Path, undisturbed: Undisturbed, instants: list[float]) -> None:
+    """Kill one run at each of the instants, given as shares of the undisturbed run's time."""
+
+    def one(share: float) -> None:
+        tiny = Tiny.made(folder / f"{share:.4f}")
+        killed = tiny.killed_after(share * undisturbed.seconds, "run", "--json")
+        assert killed.status in (-9, 0), killed.err
+        goes_on(tiny, killed, undisturbed)
+
+    side_by_side(one, instants)
 
 
 def shares(count: int, seed: int) -> list[float]:
@@ -62,15 +65,13 @@ def shares(count: int, seed: int) -> list[float]:
     return [(number + chance.random()) / count for number in range(count)]
 
 
-@pytest.mark.parametrize("share", shares(INSTANTS, seed=1), ids=lambda share: f"{share:.3f}")
-def test_killed_at_random(share: float, tmp_path: Path, undisturbed: Undisturbed) -> None:
-    kill_and_go_on(tmp_path / "project", share, undisturbed)
+def test_killed_at_random(tmp_path: Path, undisturbed: Undisturbed) -> None:
+    kill_and_go_on(tmp_path, undisturbed, shares(INSTANTS, seed=1))
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("share", shares(LONG_INSTANTS, seed=2), ids=lambda share: f"{share:.3f}")
-def test_killed_at_random_more_often(share: float, tmp_path: Path, undisturbed: Undisturbed) -> None:
-    kill_and_go_on(tmp_path / "project", share, undisturbed)
+def test_killed_at_random_more_often(tmp_path: Path, undisturbed: Undisturbed) -> None:
+    kill_and_go_on(tmp_path, undisturbed, shares(LONG_INSTANTS, seed=2))
 
 
 @pytest.fixture(scope="module")
@@ -92,26 +93,27 @@ def spread(count: int, among: int) -> list[int]:
     return sorted({1 + round(number * (among - 1) / (count - 1)) for number in range(count)})
 
 
-@pytest.mark.parametrize("part", range(CHANGES))
 def test_killed_between_changes_of_a_release(
-    part: int, trained: tuple[Tiny, int], tmp_path: Path, undisturbed: Undisturbed
+    trained: tuple[Tiny, int], tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
-    tiny = trained[0].copy(tmp_path / "project")
-    killed = tiny.killed_at(spread(CHANGES, trained[1])[part], "run", "--json")
-    assert killed.status == -9
-    goes_on(tiny, killed, undisturbed)
+    def one(number: int) -> None:
+        tiny = trained[0].copy(tmp_path / str(number))
+        killed = tiny.killed_at(number, "run", "--json")
+        assert killed.status == -9
+        goes_on(tiny, killed, undisturbed)
+
+    side_by_side(one, spread(CHANGES, trained[1]))
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("part", range(LONG_CHANGES))
-def test_killed_between_any_two_changes(part: int, tmp_path: Path, undisturbed: Undisturbed) -> None:
-    counted = undisturbed.tiny.folder / "changes"
-    if not counted.exists():
-        counted.write_text(str(changes(Tiny.made(tmp_path / "counted"))))
-    tiny = Tiny.made(tmp_path / "project")
-    killed = tiny.killed_at(spread(LONG_CHANGES, int(counted.read_text()))[part], "run", "--json")
-    assert killed.status == -9
-    goes_on(tiny, killed, undisturbed)
+def test_killed_between_changes_of_a_run(tmp_path: Path, undisturbed: Undisturbed) -> None:
+    def one(number: int) -> None:
+        tiny = Tiny.made(tmp_path / str(number))
+        killed = tiny.killed_at(number, "run", "--json")
+        assert killed.status == -9
+        goes_on(tiny, killed, undisturbed)
+
+    side_by_side(one, spread(LONG_CHANGES, changes(Tiny.made(tmp_path / "counted"))))
 
 
 def test_killed_again_and_again(tmp_path: Path, undisturbed: Undisturbed) -> None:
@@ -127,7 +129,7 @@ def test_killed_again_and_again(tmp_path: Path, undisturbed: Undisturbed) -> Non
     check_whole(tiny)
 
 
-def test_decisions_of_another_run(tmp_path: Path, undisturbed: Undisturbed) -> None:
+def test_decisions_of_another_run(tmp_path: Path) -> None:
     """What the clock decided there is what is done here."""
     hurried = Tiny.made(tmp_path / "hurried")
     released = hurried.done("run", "--set", "train.time_budget_s=0.000001", "--json").events[-1]["version"]
@@ -139,4 +141,3 @@ def test_decisions_of_another_run(tmp_path: Path, undisturbed: Undisturbed) -> N
     answer = calm.done("run", "--decisions", str(decisions), "--json")
     assert answer.candidates()["linear-2"]["status"] == "skipped"
     assert answer.events[-1]["version"]["identity"] == released["identity"]
-    assert answer.events[-1]["version"]["identity"] != undisturbed.identity
