@@ -7,8 +7,10 @@ import random
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from luban.release.registry import Registry
+from luban.store.tables import decisions
 
 from .conftest import Undisturbed
 from .project import Answer, Tiny, check_whole, side_by_side, without_time
@@ -134,10 +136,23 @@ def test_decisions_of_another_run(tmp_path: Path) -> None:
     hurried = Tiny.made(tmp_path / "hurried")
     released = hurried.done("run", "--set", "train.time_budget_s=0.000001", "--json").events[-1]["version"]
     hurried.done("bundle", "export", "out")
-    decisions = hurried.folder / "out" / "reports" / "decisions.json"
-    body = json.loads(decisions.read_bytes())["train"]
+    file = hurried.folder / "out" / "reports" / "decisions.json"
+    body = json.loads(file.read_bytes())["train"]
     assert "spent" in body["start:linear-2"]
     calm = Tiny.made(tmp_path / "calm")
-    answer = calm.done("run", "--decisions", str(decisions), "--json")
+    answer = calm.done("run", "--decisions", str(file), "--json")
     assert answer.candidates()["linear-2"]["status"] == "skipped"
     assert answer.events[-1]["version"]["identity"] == released["identity"]
+
+
+def test_resuming_brings_no_second_budget(tmp_path: Path) -> None:
+    """As if killed between the first model and the decision on the second: the time that the first took is spent."""
+    tiny = Tiny.made(tmp_path / "project")
+    hurried = ("train", "--set", "train.time_budget_s=0.02", "--json")
+    tiny.done(*hurried)
+    (key,) = [key for key in tiny.results() if "/" not in key and tiny.ledger.decisions(key)]
+    assert tiny.ledger.decisions(key)["start:linear-2"] == "time_budget_s (0.02) spent"
+    tiny.ledger.forget(key)
+    with tiny.ledger.transaction() as tx:
+        tx.execute(delete(decisions).where(decisions.c.key == "start:linear-2"))
+    assert tiny.done(*hurried).candidates()["linear-2"]["status"] == "skipped"

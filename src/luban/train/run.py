@@ -142,11 +142,10 @@ class _Trial:
             self._row(spec, "skipped", reason=str(go))
             return
         began = time.monotonic()
-        try:
-            candidate = self._train(spec, inputs, members)
-        finally:
-            self._spent += time.monotonic() - began
+        candidate = self._train(spec, inputs, members)
         seconds = candidate.facts["seconds"]
+        # What a run that was killed left costs what it cost then: resuming brings no second budget.
+        self._spent += max(time.monotonic() - began, seconds)
         if not self.done:
             self.baseline = candidate
         self.done.append(candidate)
