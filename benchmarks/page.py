@@ -72,4 +72,6 @@ def _cell(value: object) -> str:
         return " … ".join(_cell(part) for part in value)
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, float) and 0 < abs(value) < 1e-3:
+        return f"{value:.1e}"
     return (value if isinstance(value, str) else json.dumps(value)).replace("|", "\\|")
