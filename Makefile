@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check
 
-.PHONY: demo test check bench long clean
+.PHONY: demo test check bench lowest clean
 demo: $(VENV)/.train
 	$(VENV)/bin/luban demo
 
@@ -18,6 +18,14 @@ check: $(VENV)/.check
 
 bench: $(VENV)/.test
 	$(VENV)/bin/python -m benchmarks
+
+# The lowest versions that pyproject.toml allows, in a venv of their own, on the tests of what a bundle needs.
+LOWEST := .venv-lowest
+lowest: $(VENV)/.test
+	$(PYTHON) -m venv $(LOWEST)
+	$(VENV)/bin/python tests/lowest.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/pip --disable-pip-version-check install --quiet -c $(LOWEST)/constraints.txt -e '.[train,test]'
+	$(LOWEST)/bin/python -m pytest tests/checks tests/features tests/tasks tests/bundle tests/models tests/test_lifecycle.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
