@@ -6,8 +6,8 @@ For each seed (another split) a fresh project of the template is run by the comm
 fitted on the training and validation rows of that very dataset, copies and conflicts removed, and all answer its
 test rows: `tfidf-1-2` (characters, C = 1), `tfidf-1-4` (sublinear counts, in two rows or more, C = 5), and
 `average`: the mean probability of that and of its twin whose weights are multiplied by naive-Bayes log-count ratios
-(Wang and Manning 2012). Luban fits on training rows and chooses on validation rows, so the peers
-see a seventh more rows to learn from.
+(Wang and Manning 2012). Luban chooses on validation rows, then fits what it chose on the same rows as the
+peers.
 
 `difference` is Luban's accuracy less the peer's on the same rows; reviews are resampled for its interval,
 over all seeds together too, where one review may be tested more than once.

@@ -86,6 +86,8 @@ class NumberVector(Encoder):
 
     def encode(self, values: Sequence[Value]) -> Encoded:
         """`value` [B, D] float32 and `present` [B] bool."""
+        if len(values) == 1:
+            return self._encode_one(values[0])
         numbers = as_floats(values)
         missing = np.isnan(numbers)
         scaled = self.scaling.apply(numbers)
@@ -96,6 +98,15 @@ class NumberVector(Encoder):
             value[:, 0] = np.where(missing, self.scaling.average, scaled)
             value[:, 1] = missing
         return Encoded({"value": value, "present": ~missing})
+
+    def _encode_one(self, value: Value) -> Encoded:
+        """The same for one served row, without arrays in between."""
+        if value is None or value != value:
+            filled, is_missing = (math.nan if self.config.missing == "nan" else self.scaling.average), True
+        else:
+            filled, is_missing = self.scaling.one(float(value)), False
+        row = [filled] if self.config.missing == "nan" else [filled, float(is_missing)]
+        return Encoded({"value": np.array([row], np.float32), "present": np.array([not is_missing])})
 
 
 def as_floats(values: Sequence[Value]) -> np.ndarray:

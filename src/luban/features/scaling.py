@@ -11,6 +11,7 @@ not know what the numbers mean, nor what missing is: NaN goes through.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -66,6 +67,27 @@ class Scaling:
         clipped: np.ndarray = np.clip(scaled, -LARGEST, LARGEST)
         return clipped
 
+    def one(self, value: float) -> float:
+        """`apply` for one value that is not NaN: the same bits at a tenth of the cost."""
+        if self.kind == "none":
+            scaled = value - self.offset
+        elif self.kind == "standard":
+            scaled = (value - self.mean) / self.scale if self.scale else 0.0
+        else:
+            scaled = self._rank(value)
+        return min(max(scaled, -LARGEST), LARGEST)
+
+    @cached_property
+    def _steps(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ranks of the grid's points, and the grid turned round."""
+        return np.linspace(-1, 1, len(self.grid)), -self.grid[::-1]
+
+    def _rank(self, value: float) -> float:
+        if len(self.grid) < 2 or not self.grid[0] < self.grid[-1]:
+            return 0.0
+        steps, turned = self._steps
+        return float((np.interp(value, self.grid, steps) + -np.interp(-value, turned, steps)) / 2)
+
     @property
     def average(self) -> float:
         """Where a missing value goes: the training mean, on this scale."""
@@ -75,10 +97,10 @@ class Scaling:
         known = np.isfinite(values)
         out = np.where(known, 0.0, values)
         if len(self.grid) > 1 and self.grid[0] < self.grid[-1]:
-            steps = np.linspace(-1, 1, len(self.grid))
+            steps, turned = self._steps
             x = values[known]
             left = np.interp(x, self.grid, steps)
-            right = -np.interp(-x, -self.grid[::-1], steps)
+            right = -np.interp(-x, turned, steps)
             out[known] = (left + right) / 2
         return out
 

@@ -35,6 +35,10 @@ _MANY = 100_000
 """Rows times outputs from which steps are larger."""
 
 
+CELLS_PER_THREAD = 500_000
+"""Numbers in the training matrix that are worth a thread."""
+
+
 class FittedTrees(Fitted):
     """A booster and the blocks it reads. `notes` says where early stopping ended."""
 
@@ -110,19 +114,20 @@ class Trees(Family):
         if head.kind != "real" and len(np.unique(y)) < 2:
             raise DataError("Training rows must show at least two classes, but they all have the same.")
         lightgbm = need("lightgbm", "train")
-        train = lightgbm.Dataset(matrix(arrays, context.blocks), y.reshape(-1), free_raw_data=True)
+        x = matrix(arrays, context.blocks)
+        train = lightgbm.Dataset(x, y.reshape(-1), free_raw_data=True)
         grown: list[Any] = []
 
         def grow() -> int:
-            grown.append(self._grow(train, context))
+            grown.append(self._grow(train, context, self._parameters(context, x)))
             booster = grown[0]
             return int(booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration())
 
         rounds = int(context.decide("rounds", grow))
-        booster = grown[0] if grown else lightgbm.train(self._parameters(context), train, rounds)
+        booster = grown[0] if grown else lightgbm.train(self._parameters(context, x), train, rounds)
         return FittedTrees(booster, context.blocks, head, rounds, context.num_threads)
 
-    def _grow(self, train: Any, context: FitContext) -> Any:
+    def _grow(self, train: Any, context: FitContext, parameters: dict[str, Any]) -> Any:
         """A booster, stopped by validation rows, the bound on rounds, or the clock."""
         lightgbm = need("lightgbm", "train")
         sets, callbacks = [], [_Report(context, self.config.max_rounds)]
@@ -130,11 +135,12 @@ class Trees(Family):
             valid = matrix(context.valid, context.blocks)
             sets = [lightgbm.Dataset(valid, context.y_valid.reshape(-1), reference=train)]
             callbacks.append(lightgbm.early_stopping(self.config.patience_rounds, verbose=False))
-        parameters = self._parameters(context)
         return lightgbm.train(parameters, train, self.config.max_rounds, valid_sets=sets, callbacks=callbacks)
 
-    def _parameters(self, context: FitContext) -> dict[str, Any]:
+    def _parameters(self, context: FitContext, x: np.ndarray) -> dict[str, Any]:
         config, head = self.config, context.head
+        # On small tables threads wait for each other longer than they work; the trees are the same.
+        threads = min(context.num_threads, 1 + x.size // CELLS_PER_THREAD)
         classes = {"num_class": head.width} if head.kind == "softmax" else {}
         return classes | {
             "objective": _OBJECTIVES[head.kind],
@@ -145,7 +151,7 @@ class Trees(Family):
             "feature_fraction_bynode": config.column_share,
             "bagging_fraction": config.row_share,
             "bagging_freq": 1 if config.row_share < 1 else 0,
-            "num_threads": context.num_threads,
+            "num_threads": threads,
             "seed": context.seed,
             "deterministic": True,
             "force_row_wise": True,
