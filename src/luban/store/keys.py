@@ -27,7 +27,6 @@ _SHOWN = (
     "pyarrow",
     "onnx",
     "onnxruntime",
-    "tokenizers",
     "sqlalchemy",
     "scikit-learn",
     "lightgbm",
