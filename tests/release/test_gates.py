@@ -160,7 +160,7 @@ def test_a_split_by_time_passes_and_a_group_may_reach_back(case: Case, tmp_path:
 
 def test_an_answer_that_moved_is_found(case: Case) -> None:
     outputs = case.outputs.copy()
-    outputs[3] += 0.01
+    outputs[np.abs(outputs).argmin()] += 0.05  # where the model is least sure, a step of the output shows most
     verdict = ask("parity", replace(case, outputs=outputs))
     assert verdict.status == "failed"
     assert "1 rows are beyond it" in verdict.found

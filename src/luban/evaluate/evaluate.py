@@ -58,7 +58,9 @@ def evaluate(
     for name in (MODEL, BASELINE):
         if name not in outputs:
             raise DataError(f"`outputs` must have `{name}`, but got {', '.join(outputs) or 'nothing'}.")
-    own = {CHAMPION: champion_decoding} if champion_decoding is not None else {}
+    own = {BASELINE: _uncalibrated(decoding)}
+    if champion_decoding is not None:
+        own[CHAMPION] = champion_decoding
     truth = truth_of(task, decoding, y, outputs[MODEL])
     models = {name: scored(task, own.get(name, decoding), truth, found) for name, found in outputs.items()}
     for name, rows in models.items():
@@ -92,6 +94,11 @@ def evaluate(
         coverage=_coverage(task, model),
         method=_method(config),
     )
+
+
+def _uncalibrated(decoding: Decoding) -> Decoding:
+    """The decoding without the model's temperature, for a model that it was not fitted to."""
+    return {**decoding, "temperature": 1.0} if "temperature" in decoding else decoding
 
 
 def _metrics(task: Task, models: Mapping[str, Scored]) -> dict[str, Metric]:
@@ -176,7 +183,7 @@ def _calibration(task: Task, decoding: Decoding, outputs: np.ndarray, model: Sco
     temperature = decoding.get("temperature")
     before = None
     if temperature is not None:
-        before = scored(task, {**decoding, "temperature": 1.0}, model.truth, outputs)
+        before = scored(task, _uncalibrated(decoding), model.truth, outputs)
     return calibration.calibration(model, before, None if temperature is None else float(temperature))
 
 
