@@ -22,9 +22,10 @@ import pyarrow.csv as pacsv
 from pydantic import AfterValidator, Field
 
 from luban.catalog import Config
-from luban.data.sources.base import RawBatch, Reject, Source, agree, cut, moved
+from luban.data.sources.base import RawBatch, Reject, agree, cut, moved
 from luban.data.sources.encoding import encoding_of, known_encoding, open_utf8
-from luban.data.sources.place import CHUNK_BYTES, READ_ERRORS, Place, find_one, fingerprint_of, unreadable
+from luban.data.sources.path import PathSource
+from luban.data.sources.place import CHUNK_BYTES, READ_ERRORS, Place, unreadable
 from luban.errors import DataError
 
 DELIMITERS = ",;\t|"
@@ -50,7 +51,7 @@ class CsvOptions(Config):
     """Names of the columns, in place of those of the header."""
 
 
-class Csv(Source):
+class Csv(PathSource):
     """One file of comma- or tab-separated values; `.gz` is unpacked while it is read."""
 
     class Config(CsvOptions):
@@ -61,21 +62,9 @@ class Csv(Source):
 
     config: Config
 
-    def _place(self) -> Place:
-        return find_one(self.config.path, self.base)
-
-    def fingerprint(self) -> str:
-        """SHA-256 over the file's content."""
-        return fingerprint_of([self._place()])
-
-    def pins(self) -> dict[str, str]:
-        """The file's name to its SHA-256."""
-        place = self._place()
-        return {place.name: place.sha256()}
-
     def read(self, batch_rows: int = 65_536) -> Iterator[RawBatch]:
         """All rows, all columns strings."""
-        return read_csv([self._place()], self.config, batch_rows)
+        return read_csv(self.places(), self.config, batch_rows)
 
 
 def read_csv(places: list[Place], options: CsvOptions, batch_rows: int) -> Iterator[RawBatch]:

@@ -15,9 +15,10 @@ from typing import Any
 from pydantic import Field
 
 from luban.catalog import Config, nearest
-from luban.data.sources.base import RawBatch, Reject, Source, agree
+from luban.data.sources.base import RawBatch, Reject, agree
 from luban.data.sources.cells import Columns, as_text, batch_of
-from luban.data.sources.place import READ_ERRORS, Place, find_one, fingerprint_of, unreadable
+from luban.data.sources.path import PathSource
+from luban.data.sources.place import READ_ERRORS, Place, unreadable
 from luban.errors import DataError
 
 OBSERVED_ROWS = 4096
@@ -32,7 +33,7 @@ class ExcelOptions(Config):
     """Rows at the top that are neither names nor rows."""
 
 
-class Excel(Source):
+class Excel(PathSource):
     """One sheet of an Excel workbook."""
 
     class Config(ExcelOptions):
@@ -43,21 +44,9 @@ class Excel(Source):
 
     config: Config
 
-    def _place(self) -> Place:
-        return find_one(self.config.path, self.base)
-
-    def fingerprint(self) -> str:
-        """SHA-256 over the file's content."""
-        return fingerprint_of([self._place()])
-
-    def pins(self) -> dict[str, str]:
-        """The file's name to its SHA-256."""
-        place = self._place()
-        return {place.name: place.sha256()}
-
     def read(self, batch_rows: int = 65_536) -> Iterator[RawBatch]:
         """All rows, each column of one type."""
-        return read_excel([self._place()], self.config, batch_rows)
+        return read_excel(self.places(), self.config, batch_rows)
 
 
 def read_excel(places: list[Place], options: ExcelOptions, batch_rows: int) -> Iterator[RawBatch]:

@@ -18,10 +18,11 @@ from typing import IO, Any
 import orjson
 
 from luban import catalog
-from luban.data.sources.base import RawBatch, Reject, Source, moved
+from luban.data.sources.base import RawBatch, Reject, moved
 from luban.data.sources.cells import Columns, batch_of
 from luban.data.sources.encoding import encoding_of, open_utf8
-from luban.data.sources.place import CHUNK_BYTES, READ_ERRORS, Place, find_one, fingerprint_of, unreadable
+from luban.data.sources.path import PathSource
+from luban.data.sources.place import CHUNK_BYTES, READ_ERRORS, Place, unreadable
 from luban.errors import DataError
 
 MAX_CHUNK_BYTES = 1 << 24
@@ -31,7 +32,7 @@ _DECODE = json.JSONDecoder().raw_decode
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
-class JsonLines(Source):
+class JsonLines(PathSource):
     """One file of JSON Lines, or of one JSON array of objects."""
 
     class Config(catalog.Config):
@@ -42,21 +43,9 @@ class JsonLines(Source):
 
     config: Config
 
-    def _place(self) -> Place:
-        return find_one(self.config.path, self.base)
-
-    def fingerprint(self) -> str:
-        """SHA-256 over the file's content."""
-        return fingerprint_of([self._place()])
-
-    def pins(self) -> dict[str, str]:
-        """The file's name to its SHA-256."""
-        place = self._place()
-        return {place.name: place.sha256()}
-
     def read(self, batch_rows: int = 65_536) -> Iterator[RawBatch]:
         """All rows, each column of one type."""
-        return read_jsonl([self._place()], batch_rows)
+        return read_jsonl(self.places(), batch_rows)
 
 
 def read_jsonl(places: list[Place], batch_rows: int) -> Iterator[RawBatch]:

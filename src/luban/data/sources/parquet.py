@@ -15,13 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from luban import catalog
-from luban.data.sources.base import RawBatch, Source, agree
-from luban.data.sources.place import READ_ERRORS, Place, find, fingerprint_of, unreadable
+from luban.data.sources.base import RawBatch, agree
+from luban.data.sources.path import PathSource
+from luban.data.sources.place import READ_ERRORS, Place, unreadable
 from luban.errors import DataError
 
 
-class ParquetFiles(Source):
+class ParquetFiles(PathSource):
     """A Parquet file, or a folder or glob of them."""
+
+    many = True
 
     class Config(catalog.Config):
         """Where they lie."""
@@ -31,20 +34,9 @@ class ParquetFiles(Source):
 
     config: Config
 
-    def _places(self) -> list[Place]:
-        return find(self.config.path, self.base)
-
-    def fingerprint(self) -> str:
-        """SHA-256 over the content of all files."""
-        return fingerprint_of(self._places())
-
-    def pins(self) -> dict[str, str]:
-        """File name to SHA-256."""
-        return {place.name: place.sha256() for place in self._places()}
-
     def read(self, batch_rows: int = 65_536) -> Iterator[RawBatch]:
         """All rows of all files, sorted by path."""
-        return read_parquet(self._places(), batch_rows)
+        return read_parquet(self.places(), batch_rows)
 
 
 def read_parquet(places: list[Place], batch_rows: int) -> Iterator[RawBatch]:
