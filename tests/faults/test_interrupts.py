@@ -12,6 +12,8 @@ from .project import Answer, Tiny, check_whole, finish, side_by_side
 
 CHANGES = (3, 20, 60, 110, 160, 210)
 INSTANTS = 4
+ENDED = (130, -signal.SIGINT)
+"""A shell shows 130 for both: Python ends itself by the signal where the interrupt fell into nested code."""
 SAID = "Stopped. What was finished is kept: the same command goes on from there."
 
 
@@ -25,7 +27,7 @@ def test_interrupted_at_random(tmp_path: Path, undisturbed: Undisturbed) -> None
         time.sleep((seed + random.Random(seed).random()) / INSTANTS * undisturbed.seconds / 2)
         process.send_signal(signal.SIGINT)
         answer = finish(process)
-        assert answer.status in (130, 0)
+        assert answer.status in (*ENDED, 0), answer.err
         goes_on(tiny, answer, undisturbed)
 
     side_by_side(one, range(INSTANTS))
@@ -35,7 +37,7 @@ def test_interrupted_between_changes(tmp_path: Path, undisturbed: Undisturbed) -
     def one(number: int) -> None:
         tiny = Tiny.made(tmp_path / str(number))
         answer = tiny.signalled_at("SIGINT", number, "run", "--json")
-        assert answer.status == 130, answer.err
+        assert answer.status in ENDED, answer.err
         assert {run.status for run in tiny.ledger.runs()} <= {"interrupted"}
         goes_on(tiny, answer, undisturbed)
 

@@ -6,7 +6,10 @@ Every error that a user can act on ends in one message and exit status 1; a wron
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -23,11 +26,28 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named."""
+        stopping = _listen()
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except BaseException as error:
+            # A library may turn the interrupt into an error of its own (an extension that was being imported).
+            if not isinstance(error, KeyboardInterrupt) and not stopping.is_set():
+                raise
             typer.echo(f"\n{STOPPED}", err=True)
             raise typer.Exit(130) from None
+
+
+def _listen() -> threading.Event:
+    """Set as soon as Ctrl-C is pressed, whatever becomes of the KeyboardInterrupt that it raises."""
+    stopping = threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, interrupt)
+    return stopping
 
 
 app = typer.Typer(
