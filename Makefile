@@ -24,7 +24,7 @@ LOWEST := .venv-lowest
 lowest: $(VENV)/.test
 	$(PYTHON) -m venv $(LOWEST)
 	$(VENV)/bin/python tests/lowest.py > $(LOWEST)/constraints.txt
-	$(LOWEST)/bin/pip --disable-pip-version-check install --quiet -c $(LOWEST)/constraints.txt -e '.[train,test]'
+	$(LOWEST)/bin/pip --disable-pip-version-check install --quiet -c $(LOWEST)/constraints.txt -e '.[train,neural,tune,test]'
 	$(LOWEST)/bin/python -m pytest tests/checks tests/features tests/tasks tests/bundle tests/models tests/test_lifecycle.py
 
 $(VENV)/bin/python:
@@ -35,11 +35,11 @@ $(VENV)/.train: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) install --quiet -c constraints.txt -e '.[train,test]'
+	$(PIP) install --quiet -c constraints.txt -e '.[train,neural,tune,test]'
 	touch $@
 
 $(VENV)/.check: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) install --quiet -c constraints.txt -e '.[train,test,check]'
+	$(PIP) install --quiet -c constraints.txt -e '.[train,neural,tune,test,check]'
 	touch $@
 
 clean:

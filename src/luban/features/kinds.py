@@ -11,7 +11,8 @@
 Every array also has `present` [B] bool. Arrays are named `<column>/<kind>/<fingerprint>.<part>`
 (`Block.part`). Decided here: in bulk, lists of unequal length are *ragged*, flat parts [N] and
 `offsets` [B + 1] int64, and are padded with zeros only at a graph's door (`pad`); so one long text
-does not cost every other row its length. Entry 0 of a bag means "nothing": its weight is 0.
+does not cost every other row its length. Entry 0 of a bag means "nothing": its weight is 0. Tokens are
+ragged in the same way: flat `ids`, a flat `mask` of True, `offsets`; padding is where the mask is False.
 
 What a family wants is data: `Want(kind, config)`. This module knows no column type and no family.
 """
@@ -86,7 +87,29 @@ class BagConfig(Config):
     """Characters of a value that are read; what is cut is counted."""
 
 
-CONFIGS: dict[Kind, type[Config]] = {"index": IndexConfig, "vector": VectorConfig, "bag": BagConfig}
+class TokensConfig(Config):
+    """How values become sequences of entries of a vocabulary, in order."""
+
+    analyzer: Literal["char", "word"] = "char"
+    """char: characters, white space folded; word: words, and Chinese characters one by one."""
+    tokenizer: str = ""
+    """A pretrained tokenizer in place of `analyzer`: a folder that holds `tokenizer.json`, or a hub name."""
+    lowercase: bool = True
+    """Fold case first; a pretrained tokenizer does as it was trained."""
+    min_rows: int = Field(2, ge=1)
+    """An entry seen in fewer training rows (subjects, where there are any) is unknown."""
+    max_terms: int = Field(20_000, ge=1)
+    """The most frequent entries that are known."""
+    max_tokens: int = Field(256, ge=1)
+    """Entries of a value that are read; what is cut is counted."""
+
+
+CONFIGS: dict[Kind, type[Config]] = {
+    "index": IndexConfig,
+    "vector": VectorConfig,
+    "bag": BagConfig,
+    "tokens": TokensConfig,
+}
 """The settings of each kind that is built; the others are reserved."""
 
 
@@ -102,8 +125,9 @@ class Want:
 class Block:
     """One named array as a family sees it.
 
-    `size` is the number of entries of an index or bag (with 0 missing and 1 unknown), or the width
-    of a vector. `column` is where it came from, for explanation.
+    `size` is the number of entries of an index, bag or vocabulary of tokens (with 0 missing and 1
+    unknown, but for pretrained tokenizers, which number as they were trained), or the width of a
+    vector. `column` is where it came from, for explanation.
     """
 
     name: str

@@ -11,7 +11,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from luban.tasks.base import Head
 
 if TYPE_CHECKING:
     from luban.bundle.graph import GraphBuilder
+    from luban.models.neural.learner import Loop
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share done, 0 to 1."""
@@ -64,6 +65,12 @@ class FitContext:
     seconds_left: float = math.inf
     """A family that trains in steps stops after so long, and records with `decide` where it stopped."""
     members: tuple[Member, ...] = field(default=())
+    weights: np.ndarray | None = None
+    """Weights [B] float64 of training rows, mean 1; None: all alike. Given only to families that `weigh`."""
+    loop: Loop | None = None
+    """The training loop, for families that learn by gradient steps; see `models.neural.learner`."""
+    unfinished: Unfinished | None = None
+    """Where the loop keeps checkpoints while it trains; None: nowhere, as in a contract check."""
 
 
 class Fitted(Component):
@@ -86,15 +93,31 @@ class Fitted(Component):
         """Weights by name: what training leaves for those who train on."""
 
 
+class Unfinished(Protocol):
+    """Where a family that trains for long keeps what it has, so that a run that was killed goes on from there.
+
+    One place per candidate, gone when the candidate is finished. Writes are whole or not at all.
+    """
+
+    def read(self) -> bytes | None:
+        """What was written last, or None."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Replace what is kept: beside, synced, renamed. Never a pickle."""
+        ...
+
+
 class Family(Component):
     """A way to learn. Stateless; the same arrays, y, config and seed give the same model.
 
-    `heads` are those it can learn. A family with `votes` set takes no arrays of its own: it
-    combines `context.members`, and is fitted after all others.
+    `heads` are those it can learn; `weighs` says that `fit` honours `context.weights`. A family with
+    `votes` set takes no arrays of its own: it combines `context.members`, and is fitted after all others.
     """
 
     heads: ClassVar[tuple[str, ...]]
     votes: ClassVar[bool] = False
+    weighs: ClassVar[bool] = False
 
     @abstractmethod
     def wants(self, head: Head) -> Sequence[Want] | Refusal:
