@@ -18,6 +18,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ def unpacked(raw: bytes) -> Packed:
     offsets = np.frombuffer(raw, "<u4", count + 1, at)
     scores = np.frombuffer(raw, "<f4", count, at + offsets.nbytes)
     at += offsets.nbytes + scores.nbytes
-    pieces = [raw[at + a : at + b].decode("utf-8", "replace") for a, b in zip(offsets, offsets[1:], strict=False)]
+    pieces = [raw[at + a : at + b].decode("utf-8", "replace") for a, b in pairwise(offsets)]
     at += length
     at += 8 + struct.unpack_from("<I", raw, at + 4)[0]  # the map of characters: NFKC does the same
     starts = {}
