@@ -6,7 +6,8 @@ want the same share it; values are read once. Names no column type and no family
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,6 +27,21 @@ BATCH_ROWS = 4096
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Rows of a dataset: parts of its split one after another, and which of them, by position [M] int64.
+
+    `at` None is all of them. Values of the same rows come in the same order.
+    """
+
+    parts: tuple[Split, ...]
+    at: np.ndarray | None = None
+
+    def only(self, at: np.ndarray) -> Rows:
+        """Some of these rows, by their positions among them."""
+        return Rows(self.parts, at if self.at is None else self.at[at])
+
+
+@dataclass(frozen=True)
 class Converted:
     """A fitted converter, the block it gives, and that block's arrays for training rows (cross-fitted)."""
 
@@ -37,29 +53,45 @@ class Converted:
 class TrainData:
     """A dataset as a task and families see it. One per training run; not shared between threads."""
 
-    def __init__(self, dataset: Dataset, task: Task, seed: int) -> None:
+    def __init__(self, dataset: Dataset, task: Task, seed: int, rows: Mapping[Split, Rows] | None = None) -> None:
         self.dataset = dataset
         self.task = task
         self.seed = seed
+        self.rows: dict[Split, Rows] = dict(rows or {split: Rows((split,)) for split in SPLITS})
         target = dataset.schema.target
         if target is None:
             raise DataError("There is no target column.", "Name one in `data.target`.")
         self.target = target
+        self._read: dict[tuple[str, str], list[Any]] = {}
         self._values: dict[tuple[str, str], list[Any]] = {}
         self._encoders: dict[str, Encoder] = {}
         self._arrays: dict[tuple[str, str], Arrays] = {}
         self._converted: dict[str, Converted] = {}
-        self._parts: dict[Split, tuple[Split, ...]] = {"train": ("train",), "valid": ("valid",), "test": ("test",)}
+
+    def with_rows(self, rows: Mapping[Split, Rows], seed: int | None = None) -> TrainData:
+        """The same data, other rows in its three places; nothing learnt is taken along but the target's encoder.
+
+        That stays, because outputs and the decoding mean what it says. Values that were read are shared.
+        """
+        other = TrainData(self.dataset, self.task, self.seed if seed is None else seed, rows)
+        other._read = self._read
+        other.__dict__["target_encoder"] = self.target_encoder
+        return other
 
     def with_validation(self) -> TrainData:
-        """The same data for a refit: validation rows join the training rows, and no validation rows are left.
+        """The same data for a refit: validation rows join the training rows, and no validation rows are left."""
+        return self.with_rows({"train": Rows(("train", "valid")), "valid": Rows(()), "test": Rows(("test",))})
 
-        The target keeps its encoder, for the decoding that was fitted with it stays.
-        """
-        whole = TrainData(self.dataset, self.task, self.seed)
-        whole._parts = {"train": ("train", "valid"), "valid": (), "test": ("test",)}
-        whole.__dict__["target_encoder"] = self.target_encoder
-        return whole
+    @property
+    def held_bytes(self) -> int:
+        """Memory of the arrays that are kept for the next candidate."""
+        converted = [item.train for item in self._converted.values()]
+        return sum(array.nbytes for arrays in (*self._arrays.values(), *converted) for array in arrays.values())
+
+    def forget(self) -> None:
+        """Let go of arrays: they are encoded again when they are asked for."""
+        self._arrays.clear()
+        self._converted.clear()
 
     @cached_property
     def features(self) -> list[tuple[str, Feature]]:
@@ -95,8 +127,17 @@ class TrainData:
         """One column of a split as Python values; kept, because several encoders read it."""
         key = (column, split)
         if key not in self._values:
-            self._values[key] = [v for part in self._parts[split] for v in self.dataset.values(column, part)]
+            rows = self.rows[split]
+            found = [self._of_part(column, part) for part in rows.parts]
+            values = found[0] if len(found) == 1 else [value for part in found for value in part]
+            self._values[key] = values if rows.at is None else [values[i] for i in rows.at.tolist()]
         return self._values[key]
+
+    def _of_part(self, column: str, part: Split) -> list[Any]:
+        """One column of one part of the dataset's split; read once, also for data made by `with_rows`."""
+        if (column, part) not in self._read:
+            self._read[column, part] = self.dataset.values(column, part)
+        return self._read[column, part]
 
     def encoder(self, column: str, want: Want) -> Encoder:
         """The encoder of a column for a want, fitted once on training rows."""
