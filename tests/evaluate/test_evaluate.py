@@ -9,7 +9,8 @@ import pytest
 
 from luban.catalog import canonical
 from luban.errors import DataError
-from luban.evaluate.evaluate import EvaluateConfig, evaluate
+from luban.evaluate.config import EvaluateConfig
+from luban.evaluate.evaluate import evaluate
 from luban.evaluate.metrics import METRICS
 from luban.evaluate.records import Evaluation
 

@@ -21,20 +21,23 @@ def rows_of(kind: str, num_rows: int, seed: int) -> Scored:
     if kind == "number":
         value, truth = rng.normal(size=num_rows).round(1), rng.normal(size=num_rows).round(1)
         return Scored(truth, values=value, low=value - 1, high=value + 1)
-    num_classes = {"two": 2, "five": 5}[kind]
+    if kind == "tags":
+        truth, found = rng.integers(0, 2, (num_rows, 3)), rng.integers(0, 6, (num_rows, 3)) / 5
+        return Scored(truth, tags=found, answered=found >= np.array([0.5, 0.2, 0.7]))
+    num_classes = {"two": 2, "five": 5, "ranks": 4}[kind]
     # few distinct levels, so that scores tie
     raw = rng.integers(1, 6, (num_rows, num_classes)).astype(float)
     truth = rng.integers(0, num_classes, num_rows)
-    return Scored(truth, probabilities=raw / raw.sum(axis=1, keepdims=True))
+    answered = rng.integers(0, num_classes, num_rows) if kind == "ranks" else None
+    probabilities = raw / raw.sum(axis=1, keepdims=True)
+    return Scored(truth, probabilities=probabilities, answered=answered, ordered=kind == "ranks")
 
 
 def repeated(rows: Scored, counts: np.ndarray) -> Scored:
-    where = np.repeat(np.arange(len(rows)), counts)
-    parts = (rows.probabilities, rows.values, rows.low, rows.high)
-    return Scored(rows.truth[where], *(None if part is None else part[where] for part in parts))
+    return rows.take(np.repeat(np.arange(len(rows)), counts))
 
 
-@given(st.sampled_from(["two", "five", "number"]), st.integers(1, 40), st.integers(0, 10_000))
+@given(st.sampled_from(["two", "five", "ranks", "tags", "number"]), st.integers(1, 40), st.integers(0, 10_000))
 @settings(max_examples=60, deadline=None)
 def test_a_resample_equals_scikit_learn_on_the_rows_drawn(kind: str, num_rows: int, seed: int) -> None:
     rows = rows_of(kind, num_rows, seed)
@@ -58,6 +61,39 @@ def test_known_figures() -> None:
     assert METRICS["recall"].value(rows) == 1.0
     assert METRICS["roc_auc"].value(rows) == 1.0
     assert METRICS["brier"].value(rows) == pytest.approx((0.01 + 0.36 + 0.09 + 0.04) / 4)
+
+
+def test_known_figures_of_tags() -> None:
+    truth = np.array([[1, 0], [1, 1], [0, 0], [0, 0]])
+    answered = np.array([[1, 0], [1, 0], [0, 0], [0, 1]], bool)
+    rows = Scored(truth, tags=np.array([[0.9, 0.1], [0.8, 0.6], [0.1, 0.2], [0.3, 0.9]]), answered=answered)
+    assert METRICS["subset_accuracy"].value(rows) == 0.5
+    assert METRICS["hamming_loss"].value(rows) == 0.25
+    assert METRICS["f1_micro"].value(rows) == pytest.approx(2 * 2 / (3 + 3))
+    assert METRICS["f1_macro"].value(rows) == 0.5
+    assert METRICS["f1_samples"].value(rows) == pytest.approx((1 + 2 / 3 + 1 + 0) / 4)
+    assert METRICS["pr_auc"].value(rows) == pytest.approx((1 + 0.5) / 2)
+    assert rows.right.tolist() == [True, False, True, False]
+    assert rows.confidence.tolist() == pytest.approx([0.9, 0.4, 0.8, 0.7])
+    assert "accuracy" not in {name for name, found in METRICS.items() if found.needs in rows.has}
+
+
+def test_known_figures_of_ranks() -> None:
+    truth, answered = np.array([0, 1, 2, 2]), np.array([0, 2, 2, 1])
+    rows = Scored(truth, probabilities=np.eye(3)[answered], answered=answered, ordered=True)
+    assert METRICS["rank_mae"].value(rows) == 0.5
+    assert METRICS["quadratic_kappa"].value(rows) == pytest.approx(1 - 0.5 / 1.375)
+    alike = Scored(np.zeros(2, int), probabilities=np.eye(3)[[0, 0]], ordered=True)
+    with pytest.raises(Undefined, match="one class"):
+        METRICS["quadratic_kappa"].value(alike)
+
+
+def test_rows_without_tags_have_no_f1() -> None:
+    rows = Scored(np.zeros((3, 2), int), tags=np.full((3, 2), 0.1))
+    for name in ("f1_micro", "f1_macro", "pr_auc", "roc_auc"):
+        with pytest.raises(Undefined):
+            METRICS[name].value(rows)
+    assert METRICS["f1_samples"].value(rows) == 1.0
 
 
 def test_one_class_has_no_ranking() -> None:

@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from luban.evaluate import wording
-from luban.evaluate.evaluate import EvaluateConfig, evaluate
+from luban.evaluate.config import EvaluateConfig
+from luban.evaluate.evaluate import evaluate
 from luban.evaluate.metrics import METRICS
 from luban.evaluate.report import Report, data_facts, train_seconds
 from luban.evaluate.terminal import render_leaderboard, render_terminal

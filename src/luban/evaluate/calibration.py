@@ -2,7 +2,8 @@
 
 Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", 2017: confidence of
 the predicted class, 15 bins of equal width (low, high], the mean over rows of |accuracy - confidence|
-of their bin. This module fits nothing: the temperature is part of a task's decoding.
+of their bin. Of tags each one's own probability takes the place of confidence, and whether the row has it
+that of being right. This module fits nothing: the temperature is part of a task's decoding.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ NUM_BINS = 15
 
 
 def bin_of(confidence: np.ndarray) -> np.ndarray:
-    """The bin [B] int64, 0 to 14, of each confidence [B]; a bin holds its upper edge.
+    """The bin int64, 0 to 14, of each confidence, in any shape; a bin holds its upper edge.
 
     >>> bin_of(np.array([0.0, 1 / 15, 0.5, 1.0])).tolist()
     [0, 0, 7, 14]
@@ -26,17 +27,18 @@ def bin_of(confidence: np.ndarray) -> np.ndarray:
 
 def expected_calibration_error(rows: Scored) -> float:
     """Mean gap between confidence and accuracy, 0 (perfect) to 1."""
-    bins = bin_of(rows.confidence)
-    gaps = np.bincount(bins, rows.right - rows.confidence, NUM_BINS)
-    return float(np.abs(gaps).sum() / len(rows))
+    claimed, holds = (array.ravel() for array in rows.claims)
+    gaps = np.bincount(bin_of(claimed), holds - claimed, NUM_BINS)
+    return float(np.abs(gaps).sum() / len(claimed))
 
 
 def reliability(rows: Scored) -> tuple[Bin, ...]:
-    """Rows, mean confidence and accuracy of each bin."""
-    bins = bin_of(rows.confidence)
+    """Rows (of tags: decisions), mean confidence and accuracy of each bin."""
+    claimed, holds = (array.ravel() for array in rows.claims)
+    bins = bin_of(claimed)
     counts = np.bincount(bins, minlength=NUM_BINS)
-    confidence = np.bincount(bins, rows.confidence, NUM_BINS)
-    right = np.bincount(bins, rows.right, NUM_BINS)
+    confidence = np.bincount(bins, claimed, NUM_BINS)
+    right = np.bincount(bins, holds, NUM_BINS)
     return tuple(
         Bin(
             low=round(i / NUM_BINS, 6),

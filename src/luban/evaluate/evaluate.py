@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from pydantic import Field
 
-from luban.catalog import Config, need
+from luban.catalog import need
 from luban.errors import DataError
 from luban.evaluate import bootstrap, calibration, compare
+from luban.evaluate.config import EvaluateConfig
 from luban.evaluate.metrics import METRICS, Metric, Undefined, metric
 from luban.evaluate.records import (
     Calibration,
@@ -30,15 +30,6 @@ from luban.evaluate.scored import Scored, scored, truth_of
 from luban.tasks.base import Decoding, Task
 
 MODEL, BASELINE, CHAMPION = "model", "baseline", "champion"
-
-
-class EvaluateConfig(Config):
-    """How a model is measured on test rows."""
-
-    num_resamples: int = Field(1000, ge=100, le=100_000)
-    """Bootstrap resamples that intervals stand on."""
-    level: float = Field(0.95, gt=0.5, lt=1.0)
-    """Level of the intervals."""
 
 
 def evaluate(
@@ -77,7 +68,7 @@ def evaluate(
         for name, rows in models.items()
     }
     model = models[MODEL]
-    labels = _labels(decoding, model)
+    labels = labels_of(decoding, model)
     return Evaluation(
         task=task.kind or type(task).__name__.lower(),
         num_rows=len(y),
@@ -146,7 +137,7 @@ def _comparisons(
     }
 
 
-def _labels(decoding: Decoding, model: Scored) -> tuple[str, ...]:
+def labels_of(decoding: Decoding, model: Scored) -> tuple[str, ...]:
     """The classes as people read them; empty for regression."""
     classes = decoding.get("classes") or range(model.num_classes)
     return tuple(str(label) for label in classes)[: model.num_classes]

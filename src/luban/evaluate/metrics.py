@@ -3,7 +3,8 @@
 The value is scikit-learn's (extra `train`, imported when asked); `resampled` is its twin over many
 bootstrap resamples. Decided here: for two classes precision, recall and F1 are of the second class,
 for more the mean over classes (macro); ROC and PR areas of more classes are the mean of each one
-against the rest, over classes that occur in the test rows. A metric that its rows do not define
+against the rest, over classes that occur in the test rows. Where a row has several tags, figures are of
+the decisions on each tag, the mean over tags that occur or are given (macro). A metric that its rows do not define
 gives a sentence in place of a number. Tasks name metrics by string; this module knows no task.
 """
 
@@ -19,7 +20,15 @@ from luban.catalog import nearest, need
 from luban.errors import UnknownName
 from luban.evaluate import resampled
 from luban.evaluate.calibration import expected_calibration_error
-from luban.evaluate.scored import KNOWS_INTERVAL, KNOWS_LABELS, KNOWS_VALUES, Scored
+from luban.evaluate.scored import (
+    KNOWS_ANSWERS,
+    KNOWS_INTERVAL,
+    KNOWS_LABELS,
+    KNOWS_ORDER,
+    KNOWS_TAGS,
+    KNOWS_VALUES,
+    Scored,
+)
 
 
 class Undefined(Exception):
@@ -72,35 +81,79 @@ def _f1(rows: Scored) -> float:
     return float(_sklearn().f1_score(rows.truth, rows.predicted, average=_average(rows), zero_division=0))
 
 
-def _f1_of(average: str) -> Callable[[Scored], float]:
-    def value(rows: Scored) -> float:
-        return float(_sklearn().f1_score(rows.truth, rows.predicted, average=average, zero_division=0))
+def _f1_micro(rows: Scored) -> float:
+    if rows.tags is not None and not rows.truth.any() and not rows.predicted.any():
+        raise Undefined("no test row has a tag, and none is given one")
+    return float(_sklearn().f1_score(rows.truth, rows.predicted, average="micro", zero_division=0))
 
-    return value
+
+def _f1_macro(rows: Scored) -> float:
+    if rows.tags is None:
+        return float(_sklearn().f1_score(rows.truth, rows.predicted, average="macro", zero_division=0))
+    there = rows.truth.any(axis=0) | rows.predicted.any(axis=0)
+    if not there.any():
+        raise Undefined("no test row has a tag, and none is given one")
+    score = _sklearn().f1_score(rows.truth[:, there], rows.predicted[:, there], average=None, zero_division=0)
+    return float(np.mean(score))
+
+
+def _f1_samples(rows: Scored) -> float:
+    # one, and not scikit-learn's zero, for a row without tags that is given none: it is right
+    truth, predicted = rows.truth > 0, np.asarray(rows.predicted)
+    if rows.num_labels == 1:  # scikit-learn takes one column for two classes
+        return float(np.mean(truth == predicted))
+    return float(_sklearn().f1_score(truth, predicted, average="samples", zero_division=1.0))
+
+
+def _hamming(rows: Scored) -> float:
+    return float(np.mean((rows.truth > 0) != rows.predicted))
+
+
+def _subset_accuracy(rows: Scored) -> float:
+    return float(_sklearn().accuracy_score(rows.truth, rows.predicted))
 
 
 def _one_against_rest(name: str) -> Callable[[Scored], float]:
     def value(rows: Scored) -> float:
-        classes = np.unique(rows.truth)
-        if len(classes) < 2:
-            raise Undefined("all test rows are of one class")
         score = getattr(_sklearn(), name)
         if rows.num_classes == 2:
-            return float(score(rows.truth == 1, rows.probability[:, 1]))
-        return float(np.mean([score(rows.truth == c, rows.probability[:, c]) for c in classes]))
+            numbers = [1] if len(np.unique(rows.truth)) == 2 else []
+        elif rows.tags is None:
+            numbers = np.unique(rows.truth).tolist() if len(np.unique(rows.truth)) > 1 else []
+        else:
+            numbers = np.flatnonzero(rows.truth.any(axis=0) & ~rows.truth.all(axis=0)).tolist()
+        if not numbers:
+            raise Undefined("all test rows are of one class" if rows.tags is None else "no tag tells test rows apart")
+        return float(np.mean([score(*rows.one(number)) for number in numbers]))
 
     return value
 
 
 def _log_loss(rows: Scored) -> float:
+    if rows.tags is not None:
+        given, truth = rows.tags.ravel(), rows.truth.ravel()
+        return float(_sklearn().log_loss(truth, np.stack([1 - given, given], axis=1), labels=[0, 1]))
     return float(_sklearn().log_loss(rows.truth, rows.probability, labels=np.arange(rows.num_classes)))
 
 
 def _brier(rows: Scored) -> float:
+    if rows.tags is not None:
+        return float(_sklearn().mean_squared_error(rows.truth.ravel(), rows.tags.ravel()))
     if rows.num_classes == 2:
         return float(_sklearn().brier_score_loss(rows.truth == 1, rows.probability[:, 1]))
     one_hot = np.eye(rows.num_classes)[rows.truth]
     return float(_sklearn().mean_squared_error(one_hot, rows.probability) * rows.num_classes)
+
+
+def _quadratic_kappa(rows: Scored) -> float:
+    if len(np.unique(np.concatenate([rows.truth, rows.predicted]))) < 2:
+        raise Undefined("all test rows are of one class, and all are answered so")
+    labels = np.arange(rows.num_classes)
+    return float(_sklearn().cohen_kappa_score(rows.truth, rows.predicted, labels=labels, weights="quadratic"))
+
+
+def _rank_mae(rows: Scored) -> float:
+    return float(_sklearn().mean_absolute_error(rows.truth, rows.predicted))
 
 
 def _error_of(name: str) -> Callable[[Scored], float]:
@@ -121,9 +174,10 @@ def _classes(
     higher_is_better: bool,
     value: Callable[[Scored], float],
     twin: Callable[[resampled.Draws], np.ndarray],
+    needs: str = KNOWS_LABELS,
     costly: bool = False,
 ) -> Metric:
-    return Metric(higher_is_better, KNOWS_LABELS, value, twin, costly)
+    return Metric(higher_is_better, needs, value, twin, costly)
 
 
 METRICS: dict[str, Metric] = {
@@ -132,13 +186,20 @@ METRICS: dict[str, Metric] = {
     "precision": _classes(True, _precision, resampled.precision),
     "recall": _classes(True, _recall, resampled.recall),
     "f1": _classes(True, _f1, resampled.f1),
-    "f1_micro": _classes(True, _f1_of("micro"), resampled.accuracy),
-    "f1_macro": _classes(True, _f1_of("macro"), resampled.f1_macro),
-    "roc_auc": _classes(True, _one_against_rest("roc_auc_score"), resampled.roc_auc, costly=True),
-    "pr_auc": _classes(True, _one_against_rest("average_precision_score"), resampled.pr_auc, costly=True),
-    "log_loss": _classes(False, _log_loss, resampled.log_loss),
-    "brier": _classes(False, _brier, resampled.brier),
-    "ece": _classes(False, expected_calibration_error, resampled.ece),
+    "f1_micro": _classes(True, _f1_micro, resampled.f1_micro, KNOWS_ANSWERS),
+    "f1_macro": _classes(True, _f1_macro, resampled.f1_macro, KNOWS_ANSWERS),
+    "f1_samples": _classes(True, _f1_samples, resampled.f1_samples, KNOWS_TAGS),
+    "subset_accuracy": _classes(True, _subset_accuracy, resampled.accuracy, KNOWS_TAGS),
+    "hamming_loss": _classes(False, _hamming, resampled.hamming_loss, KNOWS_TAGS),
+    "quadratic_kappa": _classes(True, _quadratic_kappa, resampled.quadratic_kappa, KNOWS_ORDER),
+    "rank_mae": _classes(False, _rank_mae, resampled.rank_mae, KNOWS_ORDER),
+    "roc_auc": _classes(True, _one_against_rest("roc_auc_score"), resampled.roc_auc, KNOWS_ANSWERS, costly=True),
+    "pr_auc": _classes(
+        True, _one_against_rest("average_precision_score"), resampled.pr_auc, KNOWS_ANSWERS, costly=True
+    ),
+    "log_loss": _classes(False, _log_loss, resampled.log_loss, KNOWS_ANSWERS),
+    "brier": _classes(False, _brier, resampled.brier, KNOWS_ANSWERS),
+    "ece": _classes(False, expected_calibration_error, resampled.ece, KNOWS_ANSWERS),
     "mse": Metric(False, KNOWS_VALUES, _error_of("mean_squared_error"), resampled.mse),
     "rmse": Metric(False, KNOWS_VALUES, _error_of("root_mean_squared_error"), resampled.rmse),
     "mae": Metric(False, KNOWS_VALUES, _error_of("mean_absolute_error"), resampled.mae),

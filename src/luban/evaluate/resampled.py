@@ -51,32 +51,39 @@ class Draws:
 
     @cached_property
     def support(self) -> np.ndarray:
-        """[R, C]: draws of each true class."""
+        """[R, C]: draws of each true class, or of rows that have each tag."""
+        if self.rows.tags is not None:
+            return np.asarray(self.weights @ self.rows.truth.astype(np.float64))
         pairs, _ = self._cells
         return self._by_class(pairs // self.rows.num_classes, np.ones(len(pairs), bool))
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """[R, C]: draws of each predicted class."""
+        """[R, C]: draws of each predicted class, or of rows that are given each tag."""
+        if self.rows.tags is not None:
+            return np.asarray(self.weights @ self.rows.predicted.astype(np.float64))
         pairs, _ = self._cells
         return self._by_class(pairs % self.rows.num_classes, np.ones(len(pairs), bool))
 
     @cached_property
     def hits(self) -> np.ndarray:
-        """[R, C]: draws of each class that are right."""
+        """[R, C]: draws of each class or tag that are right."""
+        if self.rows.tags is not None:
+            both = self.rows.predicted & (self.rows.truth > 0)
+            return np.asarray(self.weights @ both.astype(np.float64))
         pairs, _ = self._cells
         true, predicted = np.divmod(pairs, self.rows.num_classes)
         return self._by_class(true, true == predicted)
 
     def ranked(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draws of class `number` and of the rest [R, T] at each distinct score, highest first."""
+        """Draws of class or tag `number` and of the rest [R, T] at each distinct score, highest first."""
         if number in self._ranked:
             return self._ranked[number]
-        score = self.rows.probability[:, number]
+        has, score = self.rows.one(number)
         order = np.argsort(-score, kind="stable")
         _, starts = np.unique(-score[order], return_index=True)
         weights = self.weights[:, order]
-        positives = np.add.reduceat(weights * (self.rows.truth[order] == number), starts, axis=1)
+        positives = np.add.reduceat(weights * has[order], starts, axis=1)
         found = positives, np.add.reduceat(weights, starts, axis=1) - positives
         if self.rows.num_classes == 2:  # two metrics share it; with more classes it would hold too much
             self._ranked[number] = found
@@ -130,18 +137,53 @@ def f1(draws: Draws) -> np.ndarray:
     return _pick(draws, _f1(draws))
 
 
+def f1_micro(draws: Draws) -> np.ndarray:
+    """F1 over all decisions; where a row has one class, the share of rows that are right."""
+    if draws.rows.tags is None:
+        return accuracy(draws)
+    return _divide(2 * draws.hits.sum(axis=1), (draws.support + draws.predicted).sum(axis=1))
+
+
+def f1_samples(draws: Draws) -> np.ndarray:
+    """Mean over rows of the F1 of their tags; 1 for a row without tags that is given none."""
+    truth, predicted = draws.rows.truth > 0, draws.rows.predicted
+    size = truth.sum(axis=1) + predicted.sum(axis=1)
+    return draws.mean(_divide(2.0 * (truth & predicted).sum(axis=1), size, 1.0))
+
+
+def hamming_loss(draws: Draws) -> np.ndarray:
+    """Share of decisions on a tag that are wrong."""
+    return draws.mean(((draws.rows.truth > 0) != draws.rows.predicted).mean(axis=1))
+
+
+def rank_mae(draws: Draws) -> np.ndarray:
+    """Mean number of ranks that an answer is off."""
+    return draws.mean(np.abs(draws.rows.truth - draws.rows.predicted))
+
+
+def quadratic_kappa(draws: Draws) -> np.ndarray:
+    """1 - squared rank errors over those of answers dealt out at random (Cohen 1968)."""
+    ranks = np.arange(draws.rows.num_classes, dtype=np.float64)
+    squares = draws.mean((draws.rows.truth - draws.rows.predicted) ** 2.0)
+    true, given = draws.support / draws.total[:, None], draws.predicted / draws.total[:, None]
+    # the mean square of the difference of two independent draws
+    chance = true @ ranks**2 + given @ ranks**2 - 2 * (true @ ranks) * (given @ ranks)
+    return 1 - _divide(squares, np.where(chance > 1e-12, chance, 0.0))
+
+
 def f1_macro(draws: Draws) -> np.ndarray:
-    """Mean F1 over classes that occur or are predicted."""
+    """Mean F1 over classes or tags that occur or are predicted."""
     return _mean_of(np.nan_to_num(_f1(draws)), (draws.support > 0) | (draws.predicted > 0))
 
 
 def _over_classes(draws: Draws, of: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-    """Two classes: the second against the first; more: the mean of each one against the rest."""
+    """Two classes: the second against the first; more, and tags: the mean of each one against the rest."""
     if draws.rows.num_classes == 2:
         return of(*draws.ranked(1))
     total = np.zeros(len(draws.weights))
     count = np.zeros(len(draws.weights))
-    for number in np.unique(draws.rows.truth):
+    truth = draws.rows.truth
+    for number in np.unique(truth) if draws.rows.tags is None else np.flatnonzero(truth.any(axis=0)):
         found = of(*draws.ranked(int(number)))
         defined = ~np.isnan(found)
         total += np.where(defined, found, 0.0)
@@ -173,14 +215,19 @@ def pr_auc(draws: Draws) -> np.ndarray:
 
 
 def log_loss(draws: Draws) -> np.ndarray:
-    """Mean of -ln(probability of the true class)."""
+    """Mean of -ln(probability of the true class); of tags, of what is true of each one."""
+    if draws.rows.tags is not None:
+        given = np.where(draws.rows.truth > 0, draws.rows.tags, 1 - draws.rows.tags)
+        return draws.mean(-np.log(np.clip(given, np.finfo(np.float64).eps, 1.0)).mean(axis=1))
     chosen = draws.rows.probability[np.arange(len(draws.rows)), draws.rows.truth]
     return draws.mean(-np.log(np.clip(chosen, np.finfo(np.float64).eps, 1.0)))
 
 
 def brier(draws: Draws) -> np.ndarray:
-    """Mean squared error of probabilities: of the second class for two, summed over more."""
+    """Mean squared error of probabilities: of the second class for two, summed over more; of tags the mean."""
     rows = draws.rows
+    if rows.tags is not None:
+        return draws.mean(((rows.tags - rows.truth) ** 2).mean(axis=1))
     if rows.num_classes == 2:
         return draws.mean((rows.probability[:, 1] - (rows.truth == 1)) ** 2)
     chosen = rows.probability[np.arange(len(rows)), rows.truth]
@@ -189,14 +236,12 @@ def brier(draws: Draws) -> np.ndarray:
 
 def ece(draws: Draws) -> np.ndarray:
     """Expected calibration error over the bins of `calibration.py`."""
-    rows = draws.rows
-    bins = bin_of(rows.confidence)
-    gap = rows.right - rows.confidence
+    claimed, holds = draws.rows.claims
+    bins, gap = bin_of(claimed), holds - claimed
     error = np.zeros(len(draws.weights))
     for number in np.unique(bins):
-        inside = bins == number
-        error += np.abs(draws.weights[:, inside] @ gap[inside])
-    return np.asarray(error / draws.total)
+        error += np.abs(draws.weights @ np.where(bins == number, gap, 0.0).sum(axis=1))
+    return np.asarray(error / draws.total / claimed.shape[1])
 
 
 def mse(draws: Draws) -> np.ndarray:

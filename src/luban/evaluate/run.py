@@ -6,21 +6,29 @@ trained; here they are looked at, once. The champion answers the same rows throu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from luban.bundle.bundle import Bundle
 from luban.data.dataset import Dataset
-from luban.evaluate.evaluate import BASELINE, CHAMPION, MODEL, EvaluateConfig, evaluate
+from luban.evaluate.config import EvaluateConfig
+from luban.evaluate.curves import curves
+from luban.evaluate.cutting import columns_of, cuts
+from luban.evaluate.evaluate import BASELINE, CHAMPION, MODEL, evaluate, labels_of
+from luban.evaluate.findings import Findings
+from luban.evaluate.scored import Scored, scored, truth_of
+from luban.evaluate.slices import slices
 
 
 def evaluate_bundle(
     bundle: Bundle, champion: Bundle | None, dataset: Dataset, trained: Path, seed: int, config: EvaluateConfig
 ) -> dict[str, Any]:
-    """The evaluation as JSON, with `bundle` and `dataset` fingerprints and, where the champion cannot be
-    compared, `champion_note` that says why.
+    """The evaluation as JSON (an `Evaluation` and `Findings`), with `bundle` and `dataset` fingerprints and,
+    where the champion cannot be compared, `champion_note` that says why.
 
     `trained` is the folder that `train` left (outputs.safetensors: model, baseline, y).
     """
@@ -39,13 +47,28 @@ def evaluate_bundle(
     if bundle.manifest.task.head == "softmax":
         y = y.astype(np.int64)
     found = evaluate(bundle.task, decoding, y, outputs, seed, config, champion_decoding).to_json()
+    rows = scored(bundle.task, decoding, truth_of(bundle.task, decoding, y, outputs[MODEL]), outputs[MODEL])
     return {
         **found,
+        **findings(bundle, dataset, rows, config).to_json(),
         "bundle": bundle.identity,
         "dataset": dataset.fingerprint,
         "champion": champion.identity if champion is not None else None,
         "champion_note": note,
     }
+
+
+def findings(bundle: Bundle, dataset: Dataset, rows: Scored, config: EvaluateConfig) -> Findings:
+    """The deeper look at a bundle's answers to the test rows of a dataset."""
+
+    def read(column: str) -> Iterator[pa.Array]:
+        return (batch.column(0) for batch in dataset.batches([column], "test"))
+
+    columns = columns_of(dataset.schema, None if config.slices == "auto" else config.slices)
+    return Findings(
+        curves=curves(rows, labels_of(bundle.manifest.task.decoding, rows), config.level),
+        slices=slices(rows, cuts(columns, read), config.slice_rows, config.level) if columns else None,
+    )
 
 
 def answer(bundle: Bundle, dataset: Dataset) -> np.ndarray:

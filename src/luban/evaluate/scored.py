@@ -1,15 +1,16 @@
 """One model's answers to the test rows, as arrays that metrics read.
 
-Decided here: the predicted class is the most probable one, ties to the lower number, but of two classes
-the second from the `threshold` of the decoding on, as answers are given; probabilities are float64 rows
-that sum to one; a regression's truth goes the same way from the head's scale to
-that of the scores as the model's outputs do, so that errors are in units of the target.
-This module knows tasks by their contract alone.
+There are three forms: one class a row (`probabilities`), several tags a row (`tags`), one value a row
+(`values`). Decided here: the answer is what the task says that it answers (`Task.answered`), else the most
+probable class, ties to the lower number, but of two classes the second from `threshold` on; probabilities
+are float64 rows that sum to one, those of tags each stand alone; a regression's truth goes the same way
+from the head's scale to that of the scores as the model's outputs do, so that errors are in units of the
+target. This module knows tasks by their contract alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,14 +19,16 @@ from luban.errors import DataError
 from luban.tasks.base import Decoding, Task
 
 KNOWS_LABELS, KNOWS_VALUES, KNOWS_INTERVAL = "probabilities", "values", "interval"
+KNOWS_TAGS, KNOWS_ORDER, KNOWS_ANSWERS = "tags", "order", "answers"
+"""Several tags a row; classes that have an order; answers that are right or wrong (classes or tags)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Truth and answers for B rows; exactly one of `probabilities` and `values` is there."""
+    """Truth and answers for B rows; exactly one of `probabilities`, `values` and `tags` is there."""
 
     truth: np.ndarray
-    """[B] int64 class numbers, or [B] float64 values."""
+    """[B] int64 class numbers, or [B] float64 values, or [B, n] int64 in {0, 1} by tag."""
     probabilities: np.ndarray | None = None
     """[B, C] float64."""
     values: np.ndarray | None = None
@@ -35,26 +38,51 @@ class Scored:
     """[B] float64: the interval given with each value."""
     threshold: float | None = None
     """Of two classes, the probability of the second from which it is predicted."""
+    tags: np.ndarray | None = None
+    """[B, n] float64: the probability of each tag, whatever the others are."""
+    answered: np.ndarray | None = None
+    """What the task answers: class numbers [B] int64, or tags [B, n] bool."""
+    ordered: bool = False
+    """Class numbers are ranks."""
 
     def __len__(self) -> int:
         return len(self.truth)
 
+    def take(self, rows: np.ndarray) -> Scored:
+        """The same of some rows: positions [M] int64, which may repeat, or bool [B]."""
+        arrays = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(self, **{name: a[rows] for name, a in arrays.items() if isinstance(a, np.ndarray)})
+
     @property
     def has(self) -> frozenset[str]:
-        """What a metric may need: probabilities, values, interval."""
-        found = {KNOWS_LABELS} if self.probabilities is not None else {KNOWS_VALUES}
-        return frozenset(found | ({KNOWS_INTERVAL} if self.low is not None else set()))
+        """What a metric may need: probabilities, tags, order, answers, values, interval."""
+        if self.tags is not None:
+            return frozenset({KNOWS_TAGS, KNOWS_ANSWERS})
+        if self.probabilities is not None:
+            return frozenset({KNOWS_LABELS, KNOWS_ANSWERS} | ({KNOWS_ORDER} if self.ordered else set()))
+        return frozenset({KNOWS_VALUES} | ({KNOWS_INTERVAL} if self.low is not None else set()))
 
     @property
     def num_classes(self) -> int:
-        """C; 0 for regression."""
+        """C, where a row has one class; 0 for tags and values."""
         return 0 if self.probabilities is None else self.probabilities.shape[1]
+
+    @property
+    def num_labels(self) -> int:
+        """Classes or tags; 0 for values."""
+        return self.num_classes if self.tags is None else self.tags.shape[1]
 
     @cached_property
     def probability(self) -> np.ndarray:
-        """[B, C]; only for classification."""
-        assert self.probabilities is not None
-        return self.probabilities
+        """[B, C], or [B, n] of tags; only where there are classes or tags."""
+        found = self.probabilities if self.tags is None else self.tags
+        assert found is not None
+        return found
+
+    def one(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Bool [B], whether a row has this class or tag, and its probability [B]: one against the rest."""
+        has = self.truth == number if self.tags is None else self.truth[:, number] > 0
+        return np.asarray(has), np.asarray(self.probability[:, number])
 
     @cached_property
     def value(self) -> np.ndarray:
@@ -64,19 +92,37 @@ class Scored:
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """[B] int64: the class that is answered."""
+        """[B] int64: the class that is answered; of tags [B, n] bool."""
         if self.threshold is not None and self.num_classes == 2:
             return (self.probability[:, 1] >= self.threshold).astype(np.int64)
+        if self.answered is not None:
+            return self.answered
+        if self.tags is not None:
+            return np.asarray(self.tags >= 0.5)
         return np.asarray(self.probability.argmax(axis=1))
 
     @cached_property
     def confidence(self) -> np.ndarray:
-        """[B]: the probability of the predicted class."""
+        """[B]: the probability of the predicted class; of tags that of its least sure decision."""
+        if self.tags is not None:
+            return np.asarray(np.where(self.predicted, self.tags, 1 - self.tags).min(axis=1))
         return np.asarray(self.probability[np.arange(len(self)), self.predicted])
 
     @cached_property
+    def claims(self) -> tuple[np.ndarray, np.ndarray]:
+        """What calibration is about: probabilities [B, m] that something holds, and whether it does [B, m] bool.
+
+        The predicted class (m = 1), or each tag.
+        """
+        if self.tags is not None:
+            return self.tags, self.truth > 0
+        return self.confidence[:, None], self.right[:, None]
+
+    @cached_property
     def right(self) -> np.ndarray:
-        """[B] bool: predicted is true."""
+        """[B] bool: predicted is true; of tags, all of them."""
+        if self.tags is not None:
+            return np.asarray((self.predicted == (self.truth > 0)).all(axis=1))
         return np.asarray(self.predicted == self.truth)
 
     @cached_property
@@ -86,13 +132,14 @@ class Scored:
 
 
 def truth_of(task: Task, decoding: Decoding, y: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """The truth as scores have it: class numbers [B] int64, or values [B] float64 in units of the target.
+    """The truth as scores have it: class numbers [B] or tags [B, n] int64, or values [B] float64 in units of the
+    target.
 
-    y [B] is what `task.target` gave; `outputs` [B, n] show whether this task gives probabilities. A
+    y is what `task.target` gave; `outputs` [B, n] show whether this task gives probabilities. A
     value goes through `task.scores` as a perfect output would.
     """
     if np.ndim(task.scores(outputs[:1], decoding)) == 2:
-        return y.astype(np.int64)
+        return task.truth(y)
     return np.asarray(task.scores(y.reshape(-1, 1).astype(np.float64), decoding), dtype=np.float64)
 
 
@@ -113,9 +160,13 @@ def scored(task: Task, decoding: Decoding, truth: np.ndarray, outputs: np.ndarra
         )
     scores = np.asarray(task.scores(outputs, decoding), dtype=np.float64)
     if scores.ndim == 2:
+        answered = task.answered(scores, decoding)
+        if answered.ndim == 2:
+            return Scored(truth, tags=scores, answered=answered)
         total = scores.sum(axis=1, keepdims=True)
         probabilities = scores / np.where(total > 0, total, 1)
-        return Scored(truth, probabilities=probabilities, threshold=decoding.get("threshold"))
+        threshold = decoding.get("threshold")
+        return Scored(truth, probabilities, threshold=threshold, answered=answered, ordered=task.ordered)
     low, high = _interval(task, decoding, outputs)
     return Scored(truth, values=scores, low=low, high=high)
 

@@ -1,0 +1,151 @@
+"""What a deeper look at a model found: frozen records that stand beside an `Evaluation` in its JSON.
+
+Every part may be missing, and then a sentence says why. As everywhere: null beside a reason, never NaN;
+floats rounded to ten decimals; differences turned so that above zero is better. Nothing here is a row's
+own value but names of groups with enough rows (`slices`) and classes. This module computes nothing.
+"""
+
+from __future__ import annotations
+
+from luban.evaluate.records import Record
+
+Points = tuple[tuple[float, float], ...]
+
+
+class Curve(Record):
+    """One curve: x and y ascending in x, at most 200 points."""
+
+    of: str
+    """The class it is about; `macro`: mean over classes; `micro`: all classes in one ranking."""
+    area: float
+    """Below the curve; for precision and recall the average precision."""
+    share: float
+    """Of rows that are of this class: what guessing gives as precision."""
+    points: Points
+    thresholds: tuple[float, ...] = ()
+    """Probability of the class from which it is answered at each point; empty for a mean."""
+
+
+class Answered(Record):
+    """What is wrong among the rows that a model is most sure of."""
+
+    share: float
+    """Of rows that are answered; those it is least sure of are left to a person."""
+    error: float
+    low: float
+    high: float
+    """Wilson's interval of `error`."""
+    least_confidence: float
+    """Answer from this confidence on."""
+    num_rows: int
+
+
+class CoverageRisk(Record):
+    """Selective prediction: how often it is wrong if it need not answer all."""
+
+    area: float
+    """Mean error over all shares answered (AURC), lower is better."""
+    best: float
+    """The same if it were least sure of just those rows that it has wrong."""
+    points: Points
+    """Share of rows answered, and the share of these that is wrong."""
+    answered: tuple[Answered, ...]
+    """At shares that people ask for; a share is missing where equal confidences leave none near it."""
+
+
+class ValueBin(Record):
+    """Rows whose predicted value lies between `low` and `high`."""
+
+    low: float
+    high: float
+    num_rows: int
+    predicted: float
+    truth: float
+    """Means."""
+    truth_low: float
+    truth_high: float
+    """Where eight of ten true values lie."""
+
+
+class Residuals(Record):
+    """Of a regression: predicted against true values, and how far off they are (predicted minus true)."""
+
+    bins: tuple[ValueBin, ...]
+    """Rows in bins of equal size by predicted value."""
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    """Histogram of residuals: the first and last bin also hold all that is beyond."""
+    median: float
+    low: float
+    high: float
+    """Nine of ten residuals lie between."""
+
+
+class Curves(Record):
+    """Curves of the model on the test rows."""
+
+    roc: tuple[Curve, ...] = ()
+    """False positive rate and true positive rate. Two classes: of the second; more: macro, micro and the
+    weakest classes."""
+    pr: tuple[Curve, ...] = ()
+    """Recall and precision."""
+    num_rows: int
+    """Rows that `roc` and `pr` were taken from: all, or evenly spaced ones where all would take too long."""
+    coverage_risk: CoverageRisk | None = None
+    residuals: Residuals | None = None
+    reason: str | None = None
+    """Why there is no curve."""
+
+
+class Slice(Record):
+    """The test rows that share something, and how they fare."""
+
+    column: str
+    by: str
+    """What of the column: `value`, `missing`, `period`, `weekday`, `hour`, or one of its signals (`length`)."""
+    label: str
+    """The value, the period or the range, to be read."""
+    num_rows: int
+    value: float
+    low: float | None
+    high: float | None
+    """The figure on these rows and its interval."""
+    difference: float | None
+    """Against all other rows, above zero is better."""
+    difference_low: float | None
+    difference_high: float | None
+    p_value: float | None
+    q_value: float | None
+    """p after the correction for looking at many."""
+    significant: bool
+    reason: str | None = None
+    """Why there is no interval or no test."""
+
+
+class Slices(Record):
+    """Slices of the test rows, the worst first."""
+
+    figure: str
+    """`accuracy`: share right; `mae`: mean absolute error; what it is a mean of is one figure a row."""
+    higher_is_better: bool
+    value: float
+    """On all test rows."""
+    level: float
+    least_rows: int
+    num_looked_at: int
+    """Slices that have enough rows; all of them count in the correction."""
+    num_small: int
+    """Values that are no slice because too few rows have them."""
+    num_worse: int
+    """Slices significantly worse than the rest."""
+    slices: tuple[Slice, ...]
+    """The worst, at most 100."""
+    method: str
+    reason: str | None = None
+
+
+class Findings(Record):
+    """All that the deeper look found; what was not asked for is missing."""
+
+    curves: Curves | None = None
+    slices: Slices | None = None
