@@ -45,10 +45,11 @@ class Task(Component):
     """An objective. Stateless; what it learns is its `Decoding`, which is plain JSON.
 
     `metrics` are names that `evaluate` resolves, the first decides which model is better.
-    `Options` is the request model, shown in OpenAPI.
+    `Options` is the request model, shown in OpenAPI. `ordered` says that class numbers are ranks.
     """
 
     metrics: ClassVar[tuple[str, ...]]
+    ordered: ClassVar[bool] = False
     Options: ClassVar[type[TaskOptions]] = TaskOptions
 
     @abstractmethod
@@ -67,7 +68,8 @@ class Task(Component):
     def target(self, encoder: Encoder, arrays: Arrays) -> tuple[np.ndarray, Head]:
         """The encoded target (parts by short name) as y, and the head that fits it.
 
-        y is [B] float32 in {0, 1} for binary, [B] int64 class numbers for softmax, [B] float32 for real.
+        y is [B] float32 in {0, 1} for binary of width 1, [B, n] for more, [B] int64 class numbers for softmax,
+        [B] float32 for real.
         Raises DataError where a target is missing or unknown.
         """
 
@@ -93,5 +95,28 @@ class Task(Component):
         raise NotImplementedError
 
     def scores(self, outputs: np.ndarray, decoding: Decoding) -> np.ndarray:
-        """What metrics are computed on: probabilities [B, classes], or values [B]."""
+        """What metrics are computed on: probabilities [B, classes or tags], or values [B]."""
         raise NotImplementedError
+
+    def answered(self, scores: np.ndarray, decoding: Decoding) -> np.ndarray:
+        """What is answered for probabilities: class numbers [B] int64, or, where a row may have several, bool [B, n].
+
+        Here the most probable class, ties to the lower number.
+        """
+        return np.asarray(scores.argmax(axis=1))
+
+    def truth(self, y: np.ndarray) -> np.ndarray:
+        """y, where it stands for classes or tags, as metrics have it: class numbers [B], or tags [B, n], int64."""
+        return y.astype(np.int64)
+
+    def aims(self, decoding: Decoding) -> tuple[str, ...]:
+        """`metrics`, those first that the decoding was made for."""
+        return self.metrics
+
+    def uncalibrated(self, decoding: Decoding) -> Decoding:
+        """The decoding without what was fitted to probabilities: how they were before calibration."""
+        return {**decoding, "temperature": 1.0} if "temperature" in decoding else decoding
+
+    def trivial(self, decoding: Decoding, outputs: np.ndarray) -> Decoding:
+        """How the baseline's outputs [B, n] are decoded: uncalibrated, and answered as is best for a constant."""
+        return self.uncalibrated(decoding)
