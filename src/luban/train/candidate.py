@@ -26,6 +26,7 @@ from luban.models.base import Family, FitContext, Fitted, Member, Progress, Refu
 from luban.models.graph_model import GraphModel
 from luban.models.plan import PlannedInput, plan
 from luban.train.encode import TrainData
+from luban.train.loop import loop
 
 Decide = Callable[[str, Callable[[], Any]], Any]
 
@@ -58,6 +59,9 @@ class Candidate:
     test: np.ndarray
     folder: Path
     encoders: list[tuple[str, Encoder]] = field(default_factory=list)
+    folds: tuple[Candidate, ...] = ()
+    """The models of its folds, where there are folds: it then has no graph of its own, and `valid` are the outputs
+    of all rows by models that did not see them."""
 
     @property
     def loss(self) -> float:
@@ -93,6 +97,8 @@ def planned(data: TrainData, choice: Choice, members: Sequence[Candidate]) -> In
     if family.votes:
         if len(members) < 2:
             return Refusal("a vote needs at least two finished candidates")
+        if family.needs_folds and not all(member.folds for member in members):
+            return Refusal("it learns from outputs on rows that its members never saw: set `train.folds`")
         return inputs_of(members)
     found = plan(family, data.features, data.head)
     if isinstance(found, Refusal):
@@ -137,6 +143,12 @@ def train_candidate(
     from safetensors.numpy import save
 
     began = time.monotonic()
+    decisions: dict[str, Any] = {}
+
+    def decided(key: str, make: Callable[[], Any]) -> Any:
+        decisions[key] = decide(f"{spec.name}:{key}", make)
+        return decisions[key]
+
     family: Family = FAMILIES.resolve(spec.choice.kind)(spec.choice.config)
     bench = _Bench(data, inputs)
     context = FitContext(
@@ -148,9 +160,10 @@ def train_candidate(
         num_threads=limits.num_threads,
         seconds_left=limits.seconds_left,
         loss=lambda outputs, y: calibrated_loss(data, outputs, y),
-        decide=lambda key, make: decide(f"{spec.name}:{key}", make),
+        decide=decided,
         progress=progress,
         members=tuple(member.member() for member in members),
+        loop=loop,
     )
     fitted = family.fit(bench.train, data.y("train"), context)
     valid = bench.predict(fitted, "valid")
@@ -162,10 +175,11 @@ def train_candidate(
         "family": spec.choice.kind,
         "config": spec.choice.config.identity(),
         "loss": calibrated_loss(data, valid, data.y("valid")),
-        "parity": max(_difference(data, valid, found, test), _parity_of(fitted, members)),
+        "parity": max(difference(data, valid, data.y("valid"), found, test), _parity_of(fitted, members)),
         "blocks": [block.name for block in bench.blocks],
         "voters": [member.name for member in getattr(fitted, "members", ())],
         "notes": getattr(fitted, "notes", ""),
+        "decisions": decisions,
     }
     checkpoint = {name: np.ascontiguousarray(a) for name, a in sorted(fitted.checkpoint().items())}
     (folder / "checkpoint.safetensors").write_bytes(save(checkpoint))
@@ -175,9 +189,12 @@ def train_candidate(
     (folder / "candidate.json").write_bytes(canonical(facts))
 
 
-def _difference(data: TrainData, valid: np.ndarray, found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference of two models' answers: of probabilities where there are any, else of outputs."""
-    decoding = data.task.calibrate(data.target_encoder, valid, data.y("valid"))
+def difference(data: TrainData, valid: np.ndarray, y: np.ndarray, found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference of two models' answers: of probabilities where there are any, else of outputs.
+
+    `valid` and `y` are outputs and truth that the decoding is fitted to.
+    """
+    decoding = data.task.calibrate(data.target_encoder, valid, y)
     answers = [data.task.scores(outputs, decoding) for outputs in (found, expected)]
     if answers[0].ndim == 1:
         answers = [found, expected]

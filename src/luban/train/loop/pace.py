@@ -1,0 +1,185 @@
+"""What is settled before the first step: threads, precision, how many steps there is time for.
+
+Decided here:
+
+- the number of threads changes the last bits of sums, so it is a decision like the others;
+- `auto` is bf16 only where the processor or accelerator has units for it, and where a batch really was
+  faster; elsewhere bf16 is emulated and several times slower;
+- where time is short, the schedule is planned for as many steps as there is time for, so that it
+  still comes to its end; the clock stops training in any case;
+- the generators, the number of threads and the switch for deterministic algorithms are put back afterwards.
+
+Knows no model.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from luban.models.base import FitContext
+from luban.models.neural.learner import Learner
+from luban.models.neural.recipe import Recipe
+from luban.train.loop.gradients import Gradients, Precision, is_out_of_memory
+from luban.train.loop.order import batches, num_batches
+
+TIMED = 3
+"""Batches that are timed, after one that is not."""
+GAIN = 1.1
+"""bf16 is chosen where fp32 takes so many times as long."""
+WORTH_S = 0.005
+"""Batches that are faster than this stay in fp32: there is nothing to gain."""
+RESERVE = 0.9
+"""Of the time left: what is planned for."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The decision `pace`."""
+
+    threads: int
+    precision: Precision
+    max_steps: int | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How far a run goes: `horizon` steps are scheduled, and it ends after `stop` at the latest."""
+
+    pace: Pace
+    per_epoch: int
+    horizon: int
+    stop: int
+    evaluations: int
+    seconds: float
+    halved: tuple[int, ...] = ()
+    pieces: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def first(cls, learner: Learner, recipe: Recipe, pace: Pace, seconds: float) -> Plan:
+        """As far as the recipe and the clock allow."""
+        per_epoch = steps_per_epoch(learner, recipe)
+        bounds = [per_epoch * recipe.epochs, recipe.max_steps, pace.max_steps]
+        horizon = min(bound for bound in bounds if bound is not None)
+        return cls(pace, per_epoch, horizon, horizon, recipe.evaluations_per_epoch, seconds)
+
+    @classmethod
+    def again(cls, learner: Learner, recipe: Recipe, pace: Pace, found: dict[str, Any], refit: bool) -> Plan:
+        """As far as an earlier run went, by its decision `steps`; a refit as far as its best weights."""
+        per_epoch = steps_per_epoch(learner, recipe)
+        stretch = per_epoch / found["per_epoch"]
+
+        def scaled(steps: int) -> int:
+            return max(round(steps * stretch), 1)
+
+        return cls(
+            pace,
+            per_epoch,
+            scaled(found["horizon"]),
+            scaled(found["best_step"] if refit else found["steps"]),
+            recipe.evaluations_per_epoch,
+            math.inf,
+            tuple(map(scaled, found["halved"])) if refit else (),
+            tuple((0 if refit else step, pieces) for step, pieces in found["pieces"]),
+        )
+
+    def evaluates_after(self, step: int) -> bool:
+        """Whether validation rows are asked after so many steps."""
+        each = max(self.evaluations, 1)
+        return step * each // self.per_epoch != (step - 1) * each // self.per_epoch
+
+
+def steps_per_epoch(learner: Learner, recipe: Recipe) -> int:
+    """Optimiser steps of an epoch."""
+    return num_batches(num_batches(learner.num_rows, recipe.batch_rows), recipe.accumulate)
+
+
+@contextmanager
+def settled(learner: Learner) -> Iterator[None]:
+    """Deterministic algorithms inside; threads, generators and switches as they were afterwards."""
+    device = next(learner.module.parameters()).device
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what PyTorch asks for
+    threads, filled = torch.get_num_threads(), torch.utils.deterministic.fill_uninitialized_memory
+    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    numpy_state = np.random.get_state()
+    with torch.random.fork_rng([device.index or 0] if device.type == "cuda" else []):
+        try:
+            torch.use_deterministic_algorithms(True)
+            torch.utils.deterministic.fill_uninitialized_memory = False
+            yield
+        finally:
+            torch.use_deterministic_algorithms(strict, warn_only=warns)
+            torch.utils.deterministic.fill_uninitialized_memory = filled
+            torch.set_num_threads(threads)
+            np.random.set_state(numpy_state)
+
+
+def decided(learner: Learner, recipe: Recipe, context: FitContext, began: float) -> Pace:
+    """The decision `pace`: made now by measuring, or as it was made before."""
+
+    def make() -> dict[str, Any]:
+        torch.set_num_threads(context.num_threads)
+        left = context.seconds_left - (time.monotonic() - began)
+        precision, step_s = _measured(learner, recipe, context, math.isfinite(left))
+        steps = None if step_s is None else max(int(left * RESERVE / max(step_s, 1e-9)), 1)
+        return {"threads": context.num_threads, "precision": precision, "max_steps": steps}
+
+    return Pace(**context.decide("pace", make))
+
+
+def _measured(learner: Learner, recipe: Recipe, context: FitContext, timed: bool) -> tuple[Precision, float | None]:
+    """The precision, and seconds of a step where that is asked for."""
+    asked: Precision = "bf16" if recipe.precision == "bf16" else "fp32"
+    may_choose = recipe.precision == "auto" and computes_bf16(next(learner.module.parameters()).device)
+    if not (timed or may_choose):
+        return asked, None
+    buffers = {name: tensor.clone() for name, tensor in learner.module.named_buffers()}
+    try:
+        taken = _batch_s(learner, recipe, context, asked)
+        if may_choose and taken >= WORTH_S:
+            other = _batch_s(learner, recipe, context, "bf16")
+            if taken >= GAIN * other:
+                asked, taken = "bf16", other
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return asked, None  # the loop will cut its batches, and say so
+    finally:
+        learner.module.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, tensor in learner.module.named_buffers():
+                tensor.copy_(buffers[name])
+    return asked, taken * recipe.accumulate if timed else None
+
+
+def _batch_s(learner: Learner, recipe: Recipe, context: FitContext, precision: Precision) -> float:
+    """Mean seconds of a batch: a short one, one of middle length, a long one."""
+    drawn = batches(learner.lengths, recipe.batch_rows, recipe.bucket, context.seed, 0)
+    drawn.sort(key=lambda rows: int(learner.lengths[rows].max(initial=0)))
+    chosen = [drawn[len(drawn) * (2 * i + 1) // (2 * TIMED)] for i in range(TIMED)]
+    gradients = Gradients(learner, recipe, precision)
+    learner.module.train()
+    gradients.compute(chosen[:1])
+    start = time.perf_counter()
+    for rows in chosen:
+        gradients.compute([rows])
+    return (time.perf_counter() - start) / TIMED
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether this hardware computes in bf16 by itself."""
+    if device.type == "cuda":
+        return bool(torch.cuda.get_device_capability(device) >= (8, 0))
+    if device.type != "cpu":
+        return False
+    flags = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, flag, bool)() for flag in flags)
