@@ -32,6 +32,14 @@ def put(place: str) -> None:
             say(f"tree {store.publish(folder)}")
 
 
+def unfinished(place: str) -> None:
+    """Keep unfinished work of changing length and content for ever, saying each number once it is kept."""
+    kept = Store(place).unfinished("key")
+    for number in range(1 << 16):
+        kept.write(bytes([number % 256, number // 256]) + bytes([number % 256]) * (299_998 + number))
+        say(number)
+
+
 def release(place: str) -> None:
     """Write a version and its audit entry in one transaction each, for ever."""
     ledger = Ledger(place)

@@ -27,6 +27,7 @@ from luban.store.durable import CHUNK_BYTES, writing
 from luban.store.local import LocalPlace
 from luban.store.place import Place, check_sha, hash_tree, list_tree, tree_sha
 from luban.store.remote import RemotePlace
+from luban.store.unfinished import Unfinished
 
 _WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -140,6 +141,11 @@ class Store:
         """
         with self._place.scratch.folder(re.sub(r"[^\w-]", "-", prefix)) as folder:
             yield folder
+
+    def unfinished(self, key: str) -> Unfinished:
+        """Where unfinished work on the result `key` is kept, on this machine, until it is finished."""
+        scratch = self._place.scratch
+        return Unfinished(scratch.root.parent / "unfinished", scratch, key)
 
     def _compare(self, what: str, sha: str, found: str) -> None:
         if found != sha:

@@ -15,6 +15,7 @@ from typing import Any
 
 from luban.store.blobs import Store
 from luban.store.ledger import Ledger
+from luban.store.unfinished import Unfinished
 
 STATE = ".luban"
 
@@ -48,7 +49,12 @@ class Home:
             make(folder)
             tree = self.store.publish(folder)
         self.ledger.record(key, {"tree": tree}, fence)
+        self.unfinished(key).remove()
         return self.store.fetch(tree)
+
+    def unfinished(self, key: str) -> Unfinished:
+        """Where whoever makes the result `key` keeps what it has so far; gone when the result is recorded."""
+        return self.store.unfinished(key)
 
     def kept(self, key: str) -> Path | None:
         """The folder kept under the result key, or None."""

@@ -78,7 +78,7 @@ class Plan:
         stretch = per_epoch / found["per_epoch"]
 
         def scaled(steps: int) -> int:
-            return max(round(steps * stretch), 1)
+            return max(int(steps * stretch + 0.5), 1)
 
         return cls(
             pace,
