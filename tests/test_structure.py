@@ -24,6 +24,7 @@ ORDER = [
     ("models",),
     ("prepare", "evaluate"),
     ("train",),
+    ("explain",),
     ("release",),
     ("serve",),
     ("project", "workshop"),

@@ -281,6 +281,7 @@ RUNTIMES: Catalog[Any] = Catalog("runtime", "luban.bundle.runtimes", "RUNTIMES")
 FAMILIES: Catalog[Any] = Catalog("model family", "luban.models", "FAMILIES")
 CONVERTERS: Catalog[Any] = Catalog("converter", "luban.models.converters", "CONVERTERS")
 STEPS: Catalog[Any] = Catalog("prepare step", "luban.prepare", "STEPS")
+EXPLAINERS: Catalog[Any] = Catalog("explanation method", "luban.explain", "EXPLAINERS")
 GATES: Catalog[Any] = Catalog("gate", "luban.release.gates", "GATES")
 CATALOGS: tuple[Catalog[Any], ...] = (
     SOURCES,
@@ -291,5 +292,6 @@ CATALOGS: tuple[Catalog[Any], ...] = (
     FAMILIES,
     CONVERTERS,
     STEPS,
+    EXPLAINERS,
     GATES,
 )

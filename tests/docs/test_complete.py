@@ -34,6 +34,7 @@ HOME_OF = {
     "FAMILIES": "train",
     "CONVERTERS": "train",
     "STEPS": "prepare",
+    "EXPLAINERS": "explain",
     "GATES": "release",
 }
 """The page of each catalog's entries."""

@@ -21,6 +21,7 @@ SUITES = {
     "families": "luban.checks.families",
     "converters": "luban.checks.converters",
     "steps": "luban.checks.steps",
+    "explainers": "luban.checks.explainers",
     "gates": "luban.checks.gates",
 }
 
