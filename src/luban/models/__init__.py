@@ -5,4 +5,5 @@ FAMILIES = {
     "linear": ".linear:Linear",
     "trees": ".trees:Trees",
     "vote": ".vote:Vote",
+    "stack": ".stack:Stack",
 }

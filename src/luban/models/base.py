@@ -113,10 +113,13 @@ class Family(Component):
 
     `heads` are those it can learn; `weighs` says that `fit` honours `context.weights`. A family with
     `votes` set takes no arrays of its own: it combines `context.members`, and is fitted after all others.
+    One with `needs_folds` learns so much from members' outputs that they must be of models that did not see
+    the rows; it is refused where there is one validation split.
     """
 
     heads: ClassVar[tuple[str, ...]]
     votes: ClassVar[bool] = False
+    needs_folds: ClassVar[bool] = False
     weighs: ClassVar[bool] = False
 
     @abstractmethod

@@ -97,8 +97,6 @@ def planned(data: TrainData, choice: Choice, members: Sequence[Candidate]) -> In
     if family.votes:
         if len(members) < 2:
             return Refusal("a vote needs at least two finished candidates")
-        if family.needs_folds and not all(member.folds for member in members):
-            return Refusal("it learns from outputs on rows that its members never saw: set `train.folds`")
         return inputs_of(members)
     found = plan(family, data.features, data.head)
     if isinstance(found, Refusal):

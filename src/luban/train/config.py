@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from luban.catalog import FAMILIES, Choice, Config, OneOf, auto_or_list, execution
 
@@ -13,6 +13,16 @@ Models = Annotated[
     Annotated[Literal["auto"], Tag("auto")] | Annotated[tuple[Annotated[Choice, OneOf(FAMILIES)], ...], Tag("list")],
     Discriminator(auto_or_list),
 ]
+
+
+class FoldsConfig(Config):
+    """Folds in place of one validation split."""
+
+    num: int = Field(5, ge=2, le=100)
+    """Folds; fewer where fewer rows are independent of each other."""
+    final: Literal["refit", "bag"] = "refit"
+    """refit: the chosen model is fitted again on all rows, with the median of what the folds decided. bag: the mean
+    of the folds' models; as many times the size and the time of an answer."""
 
 
 class TrainConfig(Config):
@@ -28,8 +38,17 @@ class TrainConfig(Config):
     refit: bool = True
     """Fit the chosen model again on training and validation rows, with what validation decided (weights of
     a vote, rounds of trees, calibration) kept; about as long again as it took, beyond `time_budget_s`."""
+    folds: FoldsConfig | None = None
+    """Judge every candidate by folds over training and validation rows together, in place of the one validation
+    split; each candidate then costs as many fits as there are folds."""
     num_threads: int | None = execution(None, ge=1)
     """Threads of each solver; all cores by default."""
+
+    @model_validator(mode="after")
+    def _refits(self) -> TrainConfig:
+        if self.folds is not None and self.folds.final == "refit" and not self.refit:
+            raise ValueError("`folds.final` must be bag where `refit` is false, but it is refit")
+        return self
 
     @property
     def threads(self) -> int:

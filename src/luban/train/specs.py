@@ -23,7 +23,11 @@ CONVERTED = "reads these columns only through a converter; name it in `train.mod
 def specs(config: TrainConfig, data: TrainData) -> list[Spec]:
     """All candidates in the order in which they are tried: baseline, rounds of variants, votes."""
     baseline = Choice("baseline", FAMILIES.resolve("baseline").Config())
-    rounds = _auto(data) if config.models == "auto" else [(choice, "") for choice in _votes_last(config.models)]
+    rounds = (
+        _auto(data, config.folds is not None)
+        if config.models == "auto"
+        else [(choice, "") for choice in _votes_last(config.models)]
+    )
     rounds = [(baseline, ""), *((choice, skip) for choice, skip in rounds if choice.kind != "baseline")]
     if len(rounds) == 1:
         raise DataError("`train.models` names no model.", "Write `auto`, or a list such as [linear, trees, vote].")
@@ -46,7 +50,7 @@ def family_of(choice: Choice) -> Family:
     return family
 
 
-def _auto(data: TrainData) -> list[tuple[Choice, str]]:
+def _auto(data: TrainData, folded: bool) -> list[tuple[Choice, str]]:
     """Variants of all families in turn, each family's best expected first, votes last; and why one is skipped.
 
     A family that reads every column through a converter is skipped where another reads one as it is: it
@@ -63,7 +67,7 @@ def _auto(data: TrainData) -> list[tuple[Choice, str]]:
             Choice(name, family.Config.model_validate(settings)) for settings in family.variants(rows, data.head, kinds)
         ]
         if family.votes:
-            votes += variants
+            votes += variants if folded or not family.needs_folds else []
         elif reads_directly(data, family):
             direct.append(variants)
         else:
