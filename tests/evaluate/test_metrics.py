@@ -14,6 +14,7 @@ from luban.evaluate.resampled import Draws
 from luban.evaluate.scored import Scored
 
 pytest.importorskip("sklearn")
+KINDS = ["two", "five", "ranks", "tags", "one of tags", "number"]
 
 
 def rows_of(kind: str, num_rows: int, seed: int) -> Scored:
@@ -21,9 +22,10 @@ def rows_of(kind: str, num_rows: int, seed: int) -> Scored:
     if kind == "number":
         value, truth = rng.normal(size=num_rows).round(1), rng.normal(size=num_rows).round(1)
         return Scored(truth, values=value, low=value - 1, high=value + 1)
-    if kind == "tags":
-        truth, found = rng.integers(0, 2, (num_rows, 3)), rng.integers(0, 6, (num_rows, 3)) / 5
-        return Scored(truth, tags=found, answered=found >= np.array([0.5, 0.2, 0.7]))
+    if kind.endswith("tags"):
+        shape = num_rows, 1 if kind == "one of tags" else 3
+        truth, found = rng.integers(0, 2, shape), rng.integers(0, 6, shape) / 5
+        return Scored(truth, tags=found, answered=found >= np.array([0.5, 0.2, 0.7])[: shape[1]])
     num_classes = {"two": 2, "five": 5, "ranks": 4}[kind]
     # few distinct levels, so that scores tie
     raw = rng.integers(1, 6, (num_rows, num_classes)).astype(float)
@@ -37,7 +39,11 @@ def repeated(rows: Scored, counts: np.ndarray) -> Scored:
     return rows.take(np.repeat(np.arange(len(rows)), counts))
 
 
-@given(st.sampled_from(["two", "five", "ranks", "tags", "number"]), st.integers(1, 40), st.integers(0, 10_000))
+@given(
+    st.sampled_from(["two", "five", "ranks", "tags", "one of tags", "number"]),
+    st.integers(1, 40),
+    st.integers(0, 10_000),
+)
 @settings(max_examples=60, deadline=None)
 def test_a_resample_equals_scikit_learn_on_the_rows_drawn(kind: str, num_rows: int, seed: int) -> None:
     rows = rows_of(kind, num_rows, seed)

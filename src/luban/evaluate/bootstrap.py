@@ -22,7 +22,7 @@ PIECE = 2_000_000
 WORK = 100_000_000
 """Resamples × rows drawn at most: beyond, fewer resamples, but never under FEWEST."""
 COSTLY_WORK = 40_000_000
-"""Resamples × rows × classes for a metric that ranks rows once a class; beyond, fewer, then none."""
+"""Resamples × rows × classes or tags for a metric that ranks rows once a class; beyond, fewer, then none."""
 FEWEST = 200
 """Resamples below which an interval is not worth its name."""
 
@@ -68,7 +68,7 @@ def enough(metric: Metric, rows: Scored, num_resamples: int) -> int:
     allowed = min(num_resamples, max(WORK // len(rows), FEWEST))
     if not metric.costly:
         return allowed
-    costly = COSTLY_WORK // (len(rows) * max(rows.num_classes - 1, 1))
+    costly = COSTLY_WORK // (len(rows) * max(rows.num_labels - 1, 1))
     return 0 if costly < min(FEWEST, num_resamples) else min(allowed, costly)
 
 

@@ -13,7 +13,7 @@ from luban.catalog import need
 from luban.evaluate.bootstrap import interval
 from luban.evaluate.metrics import Metric
 from luban.evaluate.records import Comparison, Estimate, McNemar, finite
-from luban.evaluate.scored import Scored
+from luban.evaluate.scored import KNOWS_ANSWERS, Scored
 
 
 def mcnemar(model: Scored, other: Scored) -> McNemar:
@@ -45,7 +45,7 @@ def compare(
         reason = estimates[0].reason or estimates[1].reason
     elif low is None:
         reason = "too few resamples define the metric for both"
-    tested = mcnemar(*scored) if scored[0].probabilities is not None else None
+    tested = mcnemar(*scored) if KNOWS_ANSWERS in scored[0].has else None
     return Comparison(
         other=name,
         metric=metric[0],

@@ -15,7 +15,7 @@ from luban.catalog import need
 from luban.errors import DataError
 from luban.evaluate import bootstrap, calibration, compare
 from luban.evaluate.config import EvaluateConfig
-from luban.evaluate.metrics import METRICS, Metric, Undefined, metric
+from luban.evaluate.metrics import METRICS, Metric, Undefined, indicators, metric
 from luban.evaluate.records import (
     Calibration,
     ClassScores,
@@ -49,19 +49,20 @@ def evaluate(
     for name in (MODEL, BASELINE):
         if name not in outputs:
             raise DataError(f"`outputs` must have `{name}`, but got {', '.join(outputs) or 'nothing'}.")
-    own = {BASELINE: _uncalibrated(decoding)}
+    own = {BASELINE: task.trivial(decoding, outputs[BASELINE])}
     if champion_decoding is not None:
         own[CHAMPION] = champion_decoding
     truth = truth_of(task, decoding, y, outputs[MODEL])
     models = {name: scored(task, own.get(name, decoding), truth, found) for name, found in outputs.items()}
     for name, rows in models.items():
-        if rows.num_classes != models[MODEL].num_classes:
+        if rows.num_labels != models[MODEL].num_labels:
             raise DataError(
-                f"`{name}` must know {models[MODEL].num_classes} classes as the model does, but it knows "
-                f"{rows.num_classes}.",
+                f"`{name}` must know {models[MODEL].num_labels} classes as the model does, but it knows "
+                f"{rows.num_labels}.",
                 "Models of different targets cannot be compared: leave it out.",
             )
-    metrics = _metrics(task, models)
+    aims = task.aims(decoding)
+    metrics = _metrics(aims, models)
     figures = bootstrap.resample(models, metrics, config.num_resamples, seed)
     estimates = {
         name: {m: _estimate(rows, metrics[m], figures[name][m], config.level) for m in metrics}
@@ -73,29 +74,24 @@ def evaluate(
         task=task.kind or type(task).__name__.lower(),
         num_rows=len(y),
         seed=seed,
-        first_metric=task.metrics[0],
-        headline=tuple(name for name in task.metrics if name in metrics),
+        first_metric=aims[0],
+        headline=tuple(name for name in aims if name in metrics),
         level=config.level,
         metrics=estimates[MODEL],
         others={name: found for name, found in estimates.items() if name != MODEL},
-        comparisons=_comparisons(task, models, estimates, figures, config.level),
+        comparisons=_comparisons(aims[0], models, estimates, figures, config.level),
         classes=_per_class(model, labels) if labels else (),
-        confusion=_confusion(model, labels) if labels else None,
+        confusion=_confusion(model, labels) if model.num_classes else None,
         calibration=_calibration(task, decoding, outputs[MODEL], model) if labels else None,
         coverage=_coverage(task, model),
         method=_method(config),
     )
 
 
-def _uncalibrated(decoding: Decoding) -> Decoding:
-    """The decoding without the model's temperature, for a model that it was not fitted to."""
-    return {**decoding, "temperature": 1.0} if "temperature" in decoding else decoding
-
-
-def _metrics(task: Task, models: Mapping[str, Scored]) -> dict[str, Metric]:
+def _metrics(aims: tuple[str, ...], models: Mapping[str, Scored]) -> dict[str, Metric]:
     """All metrics that every model's rows have what they need for, those that the task names first."""
     has = frozenset.intersection(*(rows.has for rows in models.values()))
-    named = {name: metric(name) for name in task.metrics}
+    named = {name: metric(name) for name in aims}
     return {name: found for name, found in {**named, **METRICS}.items() if found.needs in has}
 
 
@@ -116,13 +112,12 @@ def _estimate(rows: Scored, found: Metric, figures: np.ndarray, level: float) ->
 
 
 def _comparisons(
-    task: Task,
+    first: str,
     models: Mapping[str, Scored],
     estimates: Mapping[str, Mapping[str, Estimate]],
     figures: bootstrap.Figures,
     level: float,
 ) -> dict[str, Comparison]:
-    first = task.metrics[0]
     return {
         name: compare.compare(
             name,
@@ -138,16 +133,17 @@ def _comparisons(
 
 
 def labels_of(decoding: Decoding, model: Scored) -> tuple[str, ...]:
-    """The classes as people read them; empty for regression."""
-    classes = decoding.get("classes") or range(model.num_classes)
-    return tuple(str(label) for label in classes)[: model.num_classes]
+    """The classes or tags as people read them; empty for regression."""
+    classes = decoding.get("classes") or range(model.num_labels)
+    return tuple(str(label) for label in classes)[: model.num_labels]
 
 
 def _per_class(model: Scored, labels: tuple[str, ...]) -> tuple[ClassScores, ...]:
+    truth, given = indicators(model)
     scores = need("sklearn.metrics", "train").precision_recall_fscore_support(
-        model.truth, model.predicted, labels=np.arange(len(labels)), zero_division=np.nan
+        truth, given, labels=np.arange(len(labels)), zero_division=np.nan
     )
-    predicted = np.bincount(model.predicted, minlength=len(labels))
+    predicted = np.bincount(given, minlength=len(labels)) if given.ndim == 1 else given.sum(axis=0)
     return tuple(
         ClassScores(
             label=label,
@@ -174,7 +170,7 @@ def _calibration(task: Task, decoding: Decoding, outputs: np.ndarray, model: Sco
     temperature = decoding.get("temperature")
     before = None
     if temperature is not None:
-        before = scored(task, _uncalibrated(decoding), model.truth, outputs)
+        before = scored(task, task.uncalibrated(decoding), model.truth, outputs)
     return calibration.calibration(model, before, None if temperature is None else float(temperature))
 
 

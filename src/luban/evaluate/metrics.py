@@ -81,10 +81,19 @@ def _f1(rows: Scored) -> float:
     return float(_sklearn().f1_score(rows.truth, rows.predicted, average=_average(rows), zero_division=0))
 
 
+def indicators(rows: Scored) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and answers as scikit-learn takes them: class numbers [B], or tags [B, n] with n of two at least."""
+    if rows.num_labels > 1 or rows.tags is None:
+        return rows.truth, rows.predicted
+    # of a single column scikit-learn would make two classes
+    nothing = np.zeros_like(rows.truth)
+    return np.hstack([rows.truth, nothing]), np.hstack([rows.predicted, nothing])
+
+
 def _f1_micro(rows: Scored) -> float:
     if rows.tags is not None and not rows.truth.any() and not rows.predicted.any():
         raise Undefined("no test row has a tag, and none is given one")
-    return float(_sklearn().f1_score(rows.truth, rows.predicted, average="micro", zero_division=0))
+    return float(_sklearn().f1_score(*indicators(rows), average="micro", zero_division=0))
 
 
 def _f1_macro(rows: Scored) -> float:
@@ -93,16 +102,13 @@ def _f1_macro(rows: Scored) -> float:
     there = rows.truth.any(axis=0) | rows.predicted.any(axis=0)
     if not there.any():
         raise Undefined("no test row has a tag, and none is given one")
-    score = _sklearn().f1_score(rows.truth[:, there], rows.predicted[:, there], average=None, zero_division=0)
-    return float(np.mean(score))
+    numbers = np.flatnonzero(there)
+    return float(_sklearn().f1_score(*indicators(rows), labels=numbers, average="macro", zero_division=0))
 
 
 def _f1_samples(rows: Scored) -> float:
     # one, and not scikit-learn's zero, for a row without tags that is given none: it is right
-    truth, predicted = rows.truth > 0, np.asarray(rows.predicted)
-    if rows.num_labels == 1:  # scikit-learn takes one column for two classes
-        return float(np.mean(truth == predicted))
-    return float(_sklearn().f1_score(truth, predicted, average="samples", zero_division=1.0))
+    return float(_sklearn().f1_score(*indicators(rows), average="samples", zero_division=1.0))
 
 
 def _hamming(rows: Scored) -> float:
