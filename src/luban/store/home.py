@@ -67,3 +67,23 @@ class Home:
         if found is None or not self.store.has_tree(found["tree"]):
             return None
         return str(found["tree"])
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one verb's result, each kept for itself: the candidates of a training run.
+
+    `key` is the result key of the whole, `fence` the lease under which parts are recorded.
+    """
+
+    home: Home
+    key: str
+    fence: Any = None
+
+    def __call__(self, name: str, make: Callable[[Path], None]) -> Path:
+        """The folder of the part `name`; see `Home.keep`."""
+        return self.home.keep(f"{self.key}/{name}", make, self.fence)
+
+    def unfinished(self, name: str) -> Unfinished:
+        """Where whoever makes the part `name` keeps what it has so far; gone when the part is recorded."""
+        return self.home.unfinished(f"{self.key}/{name}")
