@@ -59,6 +59,21 @@ def execution(default: Any, **settings: Any) -> Any:
     return Field(default, json_schema_extra={"execution": True}, **settings)
 
 
+def searchable(
+    default: Any,
+    low: float | None = None,
+    high: float | None = None,
+    log: bool = False,
+    choices: tuple[Any, ...] = (),
+    **settings: Any,
+) -> Any:
+    """A config field that tuning may search: from `low` to `high` (by orders of magnitude where `log`), or
+    among `choices`, by default those of its type. What is allowed beyond is in `settings`.
+    """
+    about: dict[str, Any] = {"low": low, "high": high, "log": log, "choices": list(choices)}
+    return Field(default, json_schema_extra={"searchable": about}, **settings)
+
+
 class Component(ABC):  # noqa: B024 - bases of kinds have the abstract methods
     """Base of whatever a catalog resolves to.
 

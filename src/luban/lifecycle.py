@@ -97,15 +97,17 @@ def train(shop: Workshop, dataset: Dataset) -> Trained:
     project = shop.project
     facts = Facts(project.name, project.owner, project.purpose)
     task = choose_task(project.task, dataset)
+    tune = project.tune
     config = [project.train.identity(), project.seed, task.kind, task.config.identity(), vars(facts)]
-    libraries = ("numpy", "scipy", "scikit-learn", "lightgbm", "onnx", "onnxruntime")
+    config.append(tune.identity() if tune else None)
+    libraries = ("numpy", "scipy", "scikit-learn", "lightgbm", "onnx", "onnxruntime", *(["optuna"] if tune else []))
     key = shop.key("train", TRAIN_CODE, libraries, config, {"dataset": dataset.fingerprint})
 
     def make(folder: Path, key: str) -> None:
         ledger = shop.home.ledger
         keep = lambda name, inner: shop.home.keep(f"{key}/{name}", inner, shop.lease)  # noqa: E731
         decide = partial(ledger.decide, key)
-        train_models(dataset, task, project.train, facts, project.seed, folder, keep, decide, shop.watch)
+        train_models(dataset, task, project.train, facts, project.seed, folder, keep, decide, shop.watch, tune)
         (folder / "decisions.json").write_bytes(canonical({"train": ledger.decisions(key)}))
 
     return Trained(shop.kept("train", key, make), key)

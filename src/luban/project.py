@@ -24,12 +24,12 @@ from luban.prepare.config import PrepareConfig
 from luban.release.config import BudgetConfig, ReleaseConfig
 from luban.serve.config import ServeConfig
 from luban.train.config import TrainConfig
+from luban.train.tune.config import TuneConfig
 
 FILE = "luban.yaml"
 RESERVED = {
     "explain": "explanation", "compress": "compression", "stream": "streams", "monitor": "monitoring",
     "update": "updating", "label": "labelling", "deploy": "deployment", "policy": "policy", "track": "tracking",
-    "tune": "tuning",
 }  # fmt: skip
 
 
@@ -51,6 +51,8 @@ class Project(Config):
     """auto: the first task that suits the target; or a task, with its settings."""
     prepare: PrepareConfig = Field(default_factory=PrepareConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
+    tune: TuneConfig | None = None
+    """A search over the settings of one family; its trials are candidates beside those of `train`."""
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     release: ReleaseConfig = Field(default_factory=ReleaseConfig)

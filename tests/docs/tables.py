@@ -25,6 +25,7 @@ from pydantic.fields import FieldInfo
 from luban.catalog import CATALOGS, TASKS, Choice, Config
 from luban.cli.main import app
 from luban.project import Project
+from luban.train.tune.space import searched
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide"
 BLOCK = re.compile(r"(<!-- (settings|command): ([^\n]+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -73,9 +74,21 @@ def settings_table(cls: type[Config]) -> str:
         about = " ".join((field.description or _of_section(field)).split())
         if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("execution"):
             about += " Does not change the result."
+        about += _searched(field)
         cells = [f"`{name}`", _allowed(properties.get(name, {})), _default(field), about]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _searched(field: FieldInfo) -> str:
+    """Where tuning looks if nobody says."""
+    found = searched("", field)
+    if found is None:
+        return ""
+    if found.choices:
+        return " Searched."
+    ends = f"{found.low:g} to {found.high:g}"
+    return f" Searched from {ends}{', by orders of magnitude' if found.log else ''}."
 
 
 def _of_section(field: FieldInfo) -> str:

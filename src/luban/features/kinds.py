@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from luban.catalog import Config
+from luban.catalog import Config, searchable
 
 Kind = Literal["index", "vector", "bag", "tokens", "pixels", "series"]
 Arrays = dict[str, np.ndarray]
@@ -63,11 +63,11 @@ class VectorConfig(Config):
 class BagConfig(Config):
     """How values become weighted entries of a vocabulary (n-grams, one-hot, multi-hot)."""
 
-    analyzer: Literal["char", "word"] = "char"
+    analyzer: Literal["char", "word"] = searchable("char")
     """char: characters, white space folded; word: words, and Chinese characters one by one."""
     ngram_min: int = Field(1, ge=1, le=8)
     """Shortest n-gram."""
-    ngram_max: int = Field(4, ge=1, le=8)
+    ngram_max: int = searchable(4, 1, 6, ge=1, le=8)
     """Longest n-gram."""
     lowercase: bool = True
     """Fold case first."""

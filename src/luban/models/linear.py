@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from luban.catalog import need
+from luban.catalog import need, searchable
 from luban.errors import DataError
 from luban.features.kinds import Arrays, BagConfig, Block, IndexConfig, Kind, VectorConfig, Want
 from luban.models.base import Family, FitContext, Fitted, Refusal
@@ -86,15 +86,15 @@ class Linear(Family):
 
         bags: tuple[BagConfig, ...] = Field((BagConfig(),), min_length=1)
         """The n-grams it asks of a text; several may be asked for."""
-        weighting: Literal["tfidf", "nb"] = "tfidf"
+        weighting: Literal["tfidf", "nb"] = searchable("tfidf")
         """tfidf: entries as they come. nb: times the naive-Bayes log-count ratio."""
-        smoothing: float = Field(0.1, gt=0)
+        smoothing: float = searchable(0.1, 0.01, 1.0, log=True, gt=0)
         """nb: weight that every entry has in every class before any row is read."""
-        c: float = Field(10.0, gt=0)
+        c: float = searchable(10.0, 0.1, 100.0, log=True, gt=0)
         """Inverse strength of the penalty on n-grams, as in scikit-learn."""
-        c_table: float = Field(1.0, gt=0)
+        c_table: float = searchable(1.0, 0.01, 100.0, log=True, gt=0)
         """The same for numbers and categories."""
-        scale: Literal["standard", "quantile"] = "standard"
+        scale: Literal["standard", "quantile"] = searchable("standard")
         """How numbers are scaled first."""
         max_iterations: int = Field(1000, ge=1)
         """Steps of the solver, at most."""

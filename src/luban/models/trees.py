@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from luban.catalog import need
+from luban.catalog import need, searchable
 from luban.errors import DataError
 from luban.features.kinds import Arrays, Block, Kind, VectorConfig, Want
 from luban.models.base import Family, FitContext, Fitted, Refusal
@@ -85,21 +85,21 @@ class Trees(Family):
     class Config(Family.Config):
         """How trees are grown."""
 
-        learning_rate: float = Field(0.05, gt=0, le=1)
+        learning_rate: float = searchable(0.05, 0.01, 0.3, log=True, gt=0, le=1)
         """Share of each tree that is added."""
         max_rounds: int = Field(2000, ge=1)
         """Rounds at most; validation rows stop earlier."""
         patience_rounds: int = Field(100, ge=1)
         """Rounds without a better validation loss before stopping."""
-        leaves: int = Field(31, ge=2, le=4096)
+        leaves: int = searchable(31, 4, 128, log=True, ge=2, le=4096)
         """Leaves of a tree."""
-        min_rows_per_leaf: int = Field(5, ge=1)
+        min_rows_per_leaf: int = searchable(5, 1, 100, log=True, ge=1)
         """Training rows in a leaf, at least."""
-        l2: float = Field(1.0, ge=0)
+        l2: float = searchable(1.0, 0.001, 100.0, log=True, ge=0)
         """L2 penalty on leaf values."""
-        column_share: float = Field(0.7, gt=0, le=1)
+        column_share: float = searchable(0.7, 0.3, 1.0, gt=0, le=1)
         """Share of columns drawn for each split."""
-        row_share: float = Field(0.8, gt=0, le=1)
+        row_share: float = searchable(0.8, 0.5, 1.0, gt=0, le=1)
         """Share of rows drawn for each tree."""
 
     def wants(self, head: Head) -> Sequence[Want] | Refusal:

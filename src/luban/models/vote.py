@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import Field
 
+from luban.catalog import searchable
 from luban.features.kinds import Arrays, Want
 from luban.models.base import Family, FitContext, Fitted, Member
 from luban.tasks.base import Head
@@ -67,13 +67,13 @@ class Vote(Family):
     class Config(Family.Config):
         """How members are chosen."""
 
-        rounds: int = Field(20, ge=1)
+        rounds: int = searchable(20, 1, 50, ge=1)
         """Picks at most; a model picked twice has twice the weight."""
-        max_members: int = Field(5, ge=1)
+        max_members: int = searchable(5, 2, 8, ge=1)
         """Different models at most: each is asked for every row that is served."""
-        start: int = Field(3, ge=1)
+        start: int = searchable(3, 1, 5, ge=1)
         """Best models that are in before any is picked, if they are nearly as good as the best."""
-        nearly: float = Field(1.1, ge=1)
+        nearly: float = searchable(1.1, 1.0, 1.5, ge=1)
         """Nearly as good: a loss of so many times the best one's at most."""
 
     def wants(self, head: Head) -> Sequence[Want]:

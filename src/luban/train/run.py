@@ -32,6 +32,9 @@ from luban.train.candidate import (
 from luban.train.config import TrainConfig
 from luban.train.encode import TrainData
 from luban.train.specs import family_of, specs
+from luban.train.tune.config import TuneConfig
+from luban.train.tune.halving import named, with_share
+from luban.train.tune.search import Result, Search
 from luban.train.write import Facts, Final, write
 
 LEAST_SHARE = 0.1
@@ -99,14 +102,18 @@ def train(
     keep: Keep,
     decide: Decide,
     watch: Watch,
+    tune: TuneConfig | None = None,
 ) -> dict[str, Any]:
     """Train candidates and write into `out`: `bundle/`, `outputs.safetensors`, `checkpoint.safetensors`,
-    `training.json`. Returns the training report.
+    `training.json`. Returns the training report. `tune`: a search whose trials are candidates too.
     """
     data = TrainData(dataset, task, seed)
     trial = _Trial(data, config, keep, decide, watch)
-    for spec in specs(config, data):
-        trial.run(spec)
+    listed = specs(config, data)
+    votes = [spec for spec in listed if family_of(spec.choice).votes]
+    steps: list[Spec | TuneConfig] = [*listed, *([] if tune is None else [tune])]
+    for step in sorted(steps, key=lambda step: step in votes):
+        trial.tune(step) if isinstance(step, TuneConfig) else trial.run(step)
     chosen = trial.best()
     decoding = task.calibrate(data.target_encoder, chosen.valid, data.y("valid"))
     final = trial.refit(chosen) if config.refit else chosen
@@ -124,6 +131,9 @@ class _Trial:
         self._rows: list[dict[str, Any]] = []
         self._spent = 0.0
         self._whole: TrainData | None = None
+        self._parts: dict[float, TrainData] = {1.0: data}
+        self._benched: set[str] = set()
+        self._search: Search | None = None
         self.done: list[Candidate] = []
         self.baseline: Candidate
 
@@ -132,7 +142,7 @@ class _Trial:
         if spec.skip:
             self._row(spec, "skipped", reason=spec.skip)
             return
-        members = [c for c in self.done if c is not self.baseline] if self.done else []
+        members = self._members()
         inputs = planned(self._data, spec.choice, members)
         if isinstance(inputs, Refusal):
             self._row(spec, "refused", reason=inputs.reason)
@@ -142,7 +152,9 @@ class _Trial:
             self._row(spec, "skipped", reason=str(go))
             return
         began = time.monotonic()
-        candidate = self._train(spec, inputs, members)
+        budget = self._config.time_budget_s
+        left = lambda: max(budget - self._spent, LEAST_SHARE * budget)  # noqa: E731
+        candidate = self._train(spec, inputs, members, self._data, left)
         seconds = candidate.facts["seconds"]
         # What a run that was killed left costs what it cost then: resuming brings no second budget.
         self._spent += max(time.monotonic() - began, seconds)
@@ -151,15 +163,63 @@ class _Trial:
         self.done.append(candidate)
         self._row(spec, "trained", loss=candidate.loss, seconds=seconds, reason=candidate.facts["notes"])
 
-    def _train(self, spec: Spec, inputs: Inputs, members: Sequence[Candidate]) -> Candidate:
+    def _members(self) -> list[Candidate]:
+        """Who may join a vote: all that is finished but the baseline and the lesser trials of a tuning."""
+        return [c for c in self.done if c is not self.baseline and c.spec.name not in self._benched]
+
+    def _train(
+        self, spec: Spec, inputs: Inputs, members: Sequence[Candidate], data: TrainData, left: Callable[[], float]
+    ) -> Candidate:
         def make(folder: Path) -> None:
-            budget = self._config.time_budget_s
-            limits = Limits(self._config.threads, max(budget - self._spent, LEAST_SHARE * budget))
+            limits = Limits(self._config.threads, left())
             progress = lambda what, share: self._watch.step(f"{spec.name}: {what}", share)  # noqa: E731
-            train_candidate(folder, spec, self._data, inputs, members, limits, self._decide, progress)
+            train_candidate(folder, spec, data, inputs, members, limits, self._decide, progress)
 
         self._watch.step(spec.name, 0.0)
         return read_candidate(self._keep(_key(spec, members), make), spec, inputs)
+
+    def tune(self, config: TuneConfig) -> None:
+        """Search a family's settings; the best trials may join a vote."""
+        self._search = search = Search(config, self)
+        search.run()
+        self._benched |= {trial.name for trial in search.best[config.voters :]}
+
+    @property
+    def num_rows(self) -> int:
+        """Training rows."""
+        return len(self._data.y("train"))
+
+    @property
+    def seed(self) -> int:
+        """What draws are drawn from."""
+        return self._data.seed
+
+    def decide(self, key: str, make: Callable[[], Any]) -> Any:
+        """Record a decision, once, and replay it."""
+        return self._decide(key, make)
+
+    def attempt(self, name: str, choice: Choice, share: float, seconds_left: float) -> Result | Refusal:
+        """A trial of a tuning, on a share of the training rows; with all of them it is a candidate like any other."""
+        if share not in self._parts:
+            self._parts[share] = with_share(self._data, share)
+        data, whole = self._parts[share], share == 1.0
+        members = self._members() if family_of(choice).votes else []
+        inputs = planned(data, choice, members)
+        if isinstance(inputs, Refusal):
+            return inputs
+        spec = Spec(name if whole else f"{name} on {named(share)}", choice)
+        try:
+            candidate = self._train(spec, inputs, members, data, lambda: seconds_left)
+        except DataError as error:
+            return Refusal(error.message)
+        if whole:
+            self.done.append(candidate)
+        return Result(candidate.loss, candidate.facts["seconds"])
+
+    def row(self, name: str, choice: Choice, status: str, result: Result | None, reason: str) -> None:
+        """A trial's row of the leaderboard."""
+        loss, seconds = (None, None) if result is None else (result.loss, result.seconds)
+        self._row(Spec(name, choice), status, loss, seconds, reason)
 
     def refit(self, chosen: Candidate) -> Candidate:
         """The chosen candidate, fitted again on training and validation rows; a vote's members before it."""
@@ -217,6 +277,7 @@ class _Trial:
             "chosen": chosen.spec.name,
             "loss": "mean squared error" if self._data.head.kind == "real" else "log loss",
             "leaderboard": self._rows,
+            "tuning": None if self._search is None else self._search.report(),
             "refit": final is not chosen,
             "parity": final.facts["parity"],
             "time_budget_s": self._config.time_budget_s,

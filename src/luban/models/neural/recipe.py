@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from luban.catalog import Config
+from luban.catalog import Config, searchable
 
 
 class Recipe(Config):
@@ -18,17 +18,17 @@ class Recipe(Config):
 
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """adamw: Loshchilov and Hutter 2019; sgd: with Nesterov momentum 0.9."""
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = searchable(1e-3, 1e-4, 1e-2, log=True, gt=0)
     """Largest step size."""
     schedule: Literal["cosine", "linear", "plateau", "constant"] = "cosine"
     """After the warm-up: to zero by a cosine or a line over all epochs; halved where validation stalls; or kept."""
-    warmup: float = Field(0.1, ge=0, lt=1)
+    warmup: float = searchable(0.1, 0.0, 0.3, ge=0, lt=1)
     """Share of all steps in which the step size grows from zero."""
     epochs: int = Field(10, ge=1)
     """Passes over the training rows, at most."""
     max_steps: int | None = Field(None, ge=1)
     """Optimiser steps, at most; the same on every machine, unlike seconds."""
-    batch_rows: int = Field(32, ge=1)
+    batch_rows: int = searchable(32, 16, 128, log=True, ge=1)
     """Rows whose gradients are computed together."""
     accumulate: int = Field(1, ge=1)
     """Batches whose gradients are summed before a step."""
@@ -38,9 +38,9 @@ class Recipe(Config):
     """Gradients of a larger norm are scaled down to it."""
     l1: float = Field(0.0, ge=0)
     """Penalty on absolute weights."""
-    l2: float = Field(0.01, ge=0)
+    l2: float = searchable(0.01, 1e-4, 0.3, log=True, ge=0)
     """Decoupled weight decay; not on biases and norms."""
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = searchable(0.0, 0.0, 0.2, ge=0, lt=1)
     """Share of a class's probability that is spread over all."""
     precision: Literal["fp32", "bf16", "auto"] = "auto"
     """auto: bf16 where this hardware computes in it, else fp32. A decision, recorded and replayed."""
