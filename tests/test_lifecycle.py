@@ -96,7 +96,7 @@ def test_released_and_right(orders: Path) -> None:
 def test_second_run_keeps_everything(orders: Path) -> None:
     heard = Heard()
     outcome = run(orders, watch=heard)
-    assert heard.verbs[:3] == [("prepare", True), ("train", True), ("evaluate", True)]
+    assert heard.verbs[:4] == [(verb, True) for verb in ("prepare", "train", "compress", "evaluate")]
     assert heard.rows == []
     assert outcome.version.number == 1
 

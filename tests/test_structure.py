@@ -25,6 +25,7 @@ ORDER = [
     ("prepare", "evaluate"),
     ("train",),
     ("explain",),
+    ("compress",),
     ("release",),
     ("serve",),
     ("project", "workshop"),

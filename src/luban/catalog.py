@@ -297,6 +297,7 @@ FAMILIES: Catalog[Any] = Catalog("model family", "luban.models", "FAMILIES")
 CONVERTERS: Catalog[Any] = Catalog("converter", "luban.models.converters", "CONVERTERS")
 STEPS: Catalog[Any] = Catalog("prepare step", "luban.prepare", "STEPS")
 EXPLAINERS: Catalog[Any] = Catalog("explanation method", "luban.explain", "EXPLAINERS")
+COMPRESSORS: Catalog[Any] = Catalog("compressor", "luban.compress", "COMPRESSORS")
 GATES: Catalog[Any] = Catalog("gate", "luban.release.gates", "GATES")
 CATALOGS: tuple[Catalog[Any], ...] = (
     SOURCES,
@@ -306,6 +307,7 @@ CATALOGS: tuple[Catalog[Any], ...] = (
     RUNTIMES,
     FAMILIES,
     CONVERTERS,
+    COMPRESSORS,
     STEPS,
     EXPLAINERS,
     GATES,

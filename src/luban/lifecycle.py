@@ -1,4 +1,4 @@
-"""The line of verbs: prepare, train, evaluate, release.
+"""The line of verbs: prepare, train, compress, evaluate, release.
 
 Each verb is one call that takes what the one before it gave. Nothing here branches on a task, a model
 family or an engine; what a verb does is in its package, how its result is kept is in `workshop`.
@@ -14,12 +14,15 @@ from typing import Any
 
 from luban.bundle.bundle import Bundle
 from luban.catalog import SOURCES, canonical
+from luban.compress.run import compress as compress_bundle
+from luban.compress.trial import Rule
 from luban.data.dataset import Dataset
 from luban.evaluate.run import evaluate_bundle
 from luban.prepare.run import prepare as prepare_dataset
 from luban.release.candidate import Candidate
 from luban.release.registry import Version
 from luban.release.run import check, publish
+from luban.train.encode import TrainData
 from luban.train.run import choose_task
 from luban.train.run import train as train_models
 from luban.train.write import Facts
@@ -27,15 +30,19 @@ from luban.workshop import Workshop
 
 PREPARE_CODE = ("luban.prepare", "luban.data", "luban.features", "luban.engine")
 TRAIN_CODE = ("luban.train", "luban.models", "luban.features", "luban.tasks", "luban.bundle")
+COMPRESS_CODE = ("luban.compress", "luban.bundle")
 EVALUATE_CODE = ("luban.evaluate", "luban.tasks")
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What `train` leaves: the bundle without reports, outputs on test rows, the leaderboard."""
+    """What `train` and then `compress` leave: the bundle without reports, outputs on test rows, the leaderboard.
+
+    `keys` are those of the verbs that made it, in order.
+    """
 
     folder: Path
-    key: str
+    keys: dict[str, str]
 
     @property
     def bundle(self) -> Path:
@@ -62,7 +69,7 @@ class Outcome:
 def run(shop: Workshop, force: str | None = None) -> Outcome:
     """The whole line. `force` is the reason for releasing in spite of a failed gate."""
     dataset = prepare(shop)
-    trained = train(shop, dataset)
+    trained = compress(shop, dataset, train(shop, dataset))
     evaluation = evaluate(shop, dataset, trained)
     version = release(shop, dataset, trained, evaluation, force)
     return Outcome(dataset, trained, evaluation, version)
@@ -110,7 +117,27 @@ def train(shop: Workshop, dataset: Dataset) -> Trained:
         train_models(dataset, task, project.train, facts, project.seed, folder, keep, decide, shop.watch, tune)
         (folder / "decisions.json").write_bytes(canonical({"train": ledger.decisions(key)}))
 
-    return Trained(shop.kept("train", key, make), key)
+    return Trained(shop.kept("train", key, make), {"train": key})
+
+
+def compress(shop: Workshop, dataset: Dataset, trained: Trained) -> Trained:
+    """The trained bundle, or a smaller or faster one in its place where that pays."""
+    project = shop.project
+    rule = Rule(project.budget.max_drop, project.budget.size_mb, project.compress.min_gain)
+    config = [project.compress.identity(), vars(rule)]
+    key = shop.key(
+        "compress", COMPRESS_CODE, ("numpy", "onnx", "onnxruntime"), config, {"trained": trained.keys["train"]}
+    )
+
+    def make(folder: Path, key: str) -> None:
+        data = TrainData(dataset, Bundle.load(trained.bundle).task, project.seed)
+        decide = partial(shop.home.ledger.decide, key)
+        compress_bundle(trained.folder, data, project.compress, rule, folder, decide, shop.watch.step)
+        decisions = json.loads((trained.folder / "decisions.json").read_bytes())
+        found = {**decisions, "compress": shop.home.ledger.decisions(key)}
+        (folder / "decisions.json").write_bytes(canonical(found))
+
+    return Trained(shop.kept("compress", key, make), {**trained.keys, "compress": key})
 
 
 def evaluate(shop: Workshop, dataset: Dataset, trained: Trained) -> dict[str, Any]:
@@ -146,11 +173,12 @@ def release(
         project=shop.project.model_dump(mode="json"),
         dataset=dataset,
         folder=trained.folder,
-        key=trained.key,
+        keys=trained.keys,
         training=trained.report,
         evaluation=evaluation,
         run_id=shop.run_id,
     )
     shop.watch.verb("release", False)
-    verdicts = check(candidate, shop.project.release, partial(shop.home.ledger.decide, trained.key), shop.watch.step)
+    decide = partial(shop.home.ledger.decide, candidate.last_key)
+    verdicts = check(candidate, shop.project.release, decide, shop.watch.step)
     return publish(candidate, verdicts, shop.home, shop.registry, shop.actor, shop.project.release, force)

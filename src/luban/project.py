@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from luban.catalog import TASKS, Choice, Config, OneOf, nearest
+from luban.compress.config import CompressConfig
 from luban.data.config import DataConfig
 from luban.errors import ConfigError
 from luban.evaluate.evaluate import EvaluateConfig
@@ -28,7 +29,7 @@ from luban.train.tune.config import TuneConfig
 
 FILE = "luban.yaml"
 RESERVED = {
-    "explain": "explanation", "compress": "compression", "stream": "streams", "monitor": "monitoring",
+    "explain": "explanation", "stream": "streams", "monitor": "monitoring",
     "update": "updating", "label": "labelling", "deploy": "deployment", "policy": "policy", "track": "tracking",
 }  # fmt: skip
 
@@ -54,6 +55,7 @@ class Project(Config):
     tune: TuneConfig | None = None
     """A search over the settings of one family; its trials are candidates beside those of `train`."""
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+    compress: CompressConfig = Field(default_factory=CompressConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     release: ReleaseConfig = Field(default_factory=ReleaseConfig)
     serve: ServeConfig = Field(default_factory=ServeConfig)

@@ -34,6 +34,7 @@ HOME_OF = {
     "FAMILIES": "train",
     "CONVERTERS": "train",
     "STEPS": "prepare",
+    "COMPRESSORS": "compress",
     "EXPLAINERS": "explain",
     "GATES": "release",
 }

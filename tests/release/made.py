@@ -51,7 +51,7 @@ def make_case(folder: Path) -> Case:
     project, where = load_project(folder)
     with Workshop.open(project, where).working() as shop:
         dataset = lifecycle.prepare(shop)
-        trained = lifecycle.train(shop, dataset)
+        trained = lifecycle.compress(shop, dataset, lifecycle.train(shop, dataset))
         evaluation = lifecycle.evaluate(shop, dataset, trained)
     return Case(
         bundle=Bundle.load(trained.bundle),

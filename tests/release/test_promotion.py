@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from luban.release.config import BudgetConfig, ReleaseConfig
+from luban.release.config import ReleaseConfig
 from luban.release.promotion import should_promote
 
 BETTER = {"metric": "f1", "difference": 0.02, "low": 0.01, "high": 0.03, "significant": True, "worse": False}
@@ -53,8 +53,3 @@ def test_a_list_of_gates_is_read_with_their_settings() -> None:
 def test_wrong_settings_are_refused(raw) -> None:
     with pytest.raises(ValueError, match=r"twice|Did you mean `baseline`|significant"):
         ReleaseConfig.model_validate(raw)
-
-
-def test_a_budget_that_is_not_built_is_refused() -> None:
-    with pytest.raises(ValueError, match="reserved for compression"):
-        BudgetConfig(max_drop=0.01)

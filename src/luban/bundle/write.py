@@ -20,7 +20,7 @@ import luban
 from luban.bundle.bundle import EXAMPLE_ROWS, EXAMPLES, HEAD
 from luban.bundle.manifest import MANIFEST, EncoderSpec, FileSpec, Manifest, RowStepSpec, StageSpec, TaskSpec
 from luban.bundle.protocol import PROTOCOL, read_manifest
-from luban.catalog import canonical
+from luban.catalog import RUNTIMES, canonical
 from luban.data.schema import Schema
 from luban.features.base import Encoder
 from luban.features.kinds import Arrays, Block
@@ -104,6 +104,28 @@ def with_reports(
         }
     )
     return _write(folder, manifest, added)
+
+
+def with_graph(source: Path, folder: Path, graph: bytes) -> Manifest:
+    """Copy the bundle `source`, of one stage, into the empty `folder` with another graph of the same inputs.
+
+    The examples' outputs are those of the new graph; the identity is another. Reports are left behind.
+    """
+    from safetensors.numpy import load, save
+
+    old = read_manifest((source / MANIFEST).read_bytes(), str(source))
+    (stage,) = old.stages
+    arrays = load((source / EXAMPLES).read_bytes())
+    del arrays[HEAD]
+    answered = RUNTIMES.resolve(stage.runtime)().open(stage, {GRAPH: graph}, 1)(arrays)
+    changed = {GRAPH: graph, EXAMPLES: save({**arrays, HEAD: np.ascontiguousarray(answered[HEAD])})}
+    kept = {name: spec for name, spec in old.files.items() if not name.startswith("reports/")}
+    for name in kept.keys() - changed.keys():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, target)
+    files = {**kept, **{name: _spec(data) for name, data in changed.items()}}
+    return _write(folder, old.model_copy(update={"files": dict(sorted(files.items()))}), changed)
 
 
 def _write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:

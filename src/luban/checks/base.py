@@ -22,6 +22,7 @@ SUITES = {
     "converters": "luban.checks.converters",
     "steps": "luban.checks.steps",
     "explainers": "luban.checks.explainers",
+    "compressors": "luban.checks.compressors",
     "gates": "luban.checks.gates",
 }
 

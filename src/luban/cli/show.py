@@ -72,6 +72,18 @@ def _candidate(row: Mapping[str, Any], chosen: bool) -> dict[str, Any]:
     }
 
 
+def show_compression(trained: Trained, as_json: bool) -> None:
+    """What was tried, and why it was kept or not."""
+    report = trained.report["compression"]
+    if as_json:
+        emit({"event": "done", "verb": "compress", **report})
+        return
+    for tried in report["tried"]:
+        print(f"{tried['method']} {tried['status']}. {tried['reason']}")
+    what = f"compressed by {report['chosen']}" if report["chosen"] else "as it was trained"
+    print(f"the bundle, {what}, is in {trained.bundle}")
+
+
 def show_evaluation(
     shop: Workshop, dataset: Dataset, trained: Trained, evaluation: dict[str, Any], as_json: bool
 ) -> None:

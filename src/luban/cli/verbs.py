@@ -1,4 +1,4 @@
-"""`luban run` and its verbs one by one: prepare, train, evaluate, release."""
+"""`luban run` and its verbs one by one: prepare, train, compress, evaluate, release."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command()(run)
     app.command()(prepare)
     app.command()(train)
+    app.command()(compress)
     app.command()(evaluate)
     app.command()(release)
 
@@ -35,7 +36,7 @@ def run(
     force: Force = None,
     decisions: Decisions = None,
 ) -> None:
-    """The whole line: prepare, train, evaluate, release. What is done already is kept."""
+    """The whole line: prepare, train, compress, evaluate, release. What is done already is kept."""
     from luban import lifecycle
 
     _work(project, sets, as_json, wait_s, decisions, lambda shop: _shown(shop, lifecycle.run(shop, force), as_json))
@@ -66,6 +67,18 @@ def train(
     _work(project, sets, as_json, wait_s, decisions, work)
 
 
+def compress(project: ProjectPath = HERE, sets: Sets = None, as_json: AsJson = False, wait_s: WaitS = 0.0) -> None:
+    """The trained bundle, or a smaller or faster one in its place where that pays."""
+    from luban import lifecycle
+    from luban.cli.show import show_compression
+
+    def work(shop: Workshop) -> None:
+        dataset = lifecycle.prepare(shop)
+        show_compression(lifecycle.compress(shop, dataset, lifecycle.train(shop, dataset)), as_json)
+
+    _work(project, sets, as_json, wait_s, None, work)
+
+
 def evaluate(project: ProjectPath = HERE, sets: Sets = None, as_json: AsJson = False, wait_s: WaitS = 0.0) -> None:
     """The chosen model on test rows, beside the baseline and the champion."""
     from luban import lifecycle
@@ -73,7 +86,7 @@ def evaluate(project: ProjectPath = HERE, sets: Sets = None, as_json: AsJson = F
 
     def work(shop: Workshop) -> None:
         dataset = lifecycle.prepare(shop)
-        trained = lifecycle.train(shop, dataset)
+        trained = lifecycle.compress(shop, dataset, lifecycle.train(shop, dataset))
         show_evaluation(shop, dataset, trained, lifecycle.evaluate(shop, dataset, trained), as_json)
 
     _work(project, sets, as_json, wait_s, None, work)

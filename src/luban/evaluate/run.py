@@ -23,6 +23,8 @@ from luban.evaluate.findings import Findings
 from luban.evaluate.scored import Scored, scored, truth_of
 from luban.evaluate.slices import slices
 
+UNCOMPRESSED = "uncompressed"
+
 
 def evaluate_bundle(
     bundle: Bundle, champion: Bundle | None, dataset: Dataset, trained: Path, seed: int, config: EvaluateConfig
@@ -30,12 +32,15 @@ def evaluate_bundle(
     """The evaluation as JSON (an `Evaluation` and `Findings`), with `bundle` and `dataset` fingerprints and,
     where the champion cannot be compared, `champion_note` that says why.
 
-    `trained` is the folder that `train` left (outputs.safetensors: model, baseline, y).
+    `trained` is the folder that `train` left (outputs.safetensors: model, baseline, y; after compression also
+    uncompressed).
     """
     from safetensors.numpy import load_file
 
     kept = load_file(trained / "outputs.safetensors")
     outputs = {MODEL: kept["model"], BASELINE: kept["baseline"]}
+    if UNCOMPRESSED in kept:
+        outputs[UNCOMPRESSED] = kept[UNCOMPRESSED]
     decoding = bundle.manifest.task.decoding
     champion_decoding, note = None, ""
     if champion is not None:

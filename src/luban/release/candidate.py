@@ -13,13 +13,19 @@ from luban.data.dataset import Dataset
 class Candidate:
     """What is to be released, and all that was found out about it.
 
-    `folder` is what `train` left; `project`, `training` and `evaluation` are JSON.
+    `folder` is what `train` and `compress` left, `keys` are the keys of their results, in order; `project`,
+    `training` and `evaluation` are JSON.
     """
 
     project: dict[str, Any]
     dataset: Dataset
     folder: Path
-    key: str
+    keys: dict[str, str]
     training: dict[str, Any]
     evaluation: dict[str, Any]
     run_id: str
+
+    @property
+    def last_key(self) -> str:
+        """The key of what made the bundle: what is measured on it is decided under this key."""
+        return list(self.keys.values())[-1]

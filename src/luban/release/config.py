@@ -43,11 +43,6 @@ class BudgetConfig(Config):
     """Milliseconds in which 95 of 100 single rows are answered, in process, on the machine that releases."""
     size_mb: float | None = Field(None, gt=0)
     """Size of the bundle's files in megabytes (10⁶ bytes)."""
-    max_drop: float | None = Field(None, ge=0)
-    """Reserved for compression: points of the first metric that it may cost."""
-
-    @model_validator(mode="after")
-    def _drop_is_reserved(self) -> BudgetConfig:
-        if self.max_drop is not None:
-            raise ValueError("`max_drop` is reserved for compression, which is not built in this version: remove it")
-        return self
+    max_drop: float = Field(0.01, ge=0)
+    """Points of the first metric that compression may cost; of an error in the target's unit, the share by
+    which it may grow."""

@@ -95,13 +95,14 @@ def _write(
         "run": candidate.run_id,
         "dataset": dataset.fingerprint,
         "data": dataset.info.get("lineage", {}),
-        "training": candidate.key,
+        "training": candidate.keys["train"],
         "seed": project["seed"],
         "chosen": candidate.training["chosen"],
     }
     source = candidate.folder / "bundle"
-    decisions = home.ledger.decisions(candidate.key)
+    decisions = {verb: home.ledger.decisions(key) for verb, key in candidate.keys.items()}
+    measured = home.ledger.decisions(candidate.last_key).get("measured", {})
     manifest = read_manifest((source / MANIFEST).read_bytes(), str(source))
-    written = reports(candidate, manifest, verdicts, lineage, decisions.get("measured", {}), forced_reason)
-    written["decisions.json"] = canonical({"train": decisions})
+    written = reports(candidate, manifest, verdicts, lineage, measured, forced_reason)
+    written["decisions.json"] = canonical(decisions)
     return with_reports(source, folder, written, lineage, home.ledger.audit_head())
