@@ -70,7 +70,7 @@ class Tiny(Learner):
             return float("nan")
         rows = range(self.num_rows, self.num_rows + self.num_valid)
         loss = nn.functional.binary_cross_entropy_with_logits(self.outputs(rows), self.y[self.num_rows :])
-        return float(loss)
+        return float(loss.detach())
 
     def layers(self) -> Sequence[Sequence[str]]:
         return [["table.weight"], ["norm.weight", "norm.bias", "hidden.weight", "hidden.bias"], HEAD]

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -69,7 +68,7 @@ def pack(state: State, of: str) -> bytes:
     for name, parameter in state.learning.items():
         for key, value in state.optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer/{name}/{key}"] = value.contiguous()
-    tensors |= {f"random/{name}": value for name, value in _generators().items()}
+    tensors |= {f"random/{name}": value for name, value in generators().items()}
     text = json.dumps({"of": of, "facts": asdict(state.facts)})
     tensors["facts"] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
     return bytes(save(tensors))
@@ -101,22 +100,21 @@ def unpack(data: bytes, state: State, of: str) -> str | None:
         state.mean[name] = groups["mean"][name].to(state.learning[name].device)
     state.best.update(groups["best"])
     vars(state.facts).update(vars(facts))
-    _restore(groups["random"])
+    restore(groups["random"])
     return None
 
 
-def _generators() -> dict[str, Tensor]:
+def generators() -> dict[str, Tensor]:
     """States of the global generators: PyTorch's, and NumPy's (a Mersenne twister, as numbers)."""
     _, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
-    rest = np.array([position, has_gauss, gauss], np.float64)
-    found = {
-        "torch": torch.get_rng_state(),
-        "numpy": torch.from_numpy(np.concatenate([np.asarray(keys, np.float64), rest])),
-    }
+    numbers = np.empty(len(keys) + 3, np.float64)
+    numbers[:-3], numbers[-3:] = keys, (position, has_gauss, gauss)
+    found = {"torch": torch.get_rng_state(), "numpy": torch.from_numpy(numbers)}
     return found | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
 
 
-def _restore(found: Mapping[str, Any]) -> None:
+def restore(found: Mapping[str, Tensor]) -> None:
+    """Put the generators into states that `generators` gave."""
     torch.set_rng_state(found["torch"])
     numbers = found["numpy"].numpy()
     keys, (position, has_gauss, gauss) = numbers[:-3].astype(np.uint32), numbers[-3:]

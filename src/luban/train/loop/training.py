@@ -15,6 +15,7 @@ Knows no model, no task and no column type.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from typing import Any
@@ -28,7 +29,7 @@ from luban.errors import DataError
 from luban.models.base import FitContext
 from luban.models.neural.learner import Learner, Trained
 from luban.models.neural.recipe import Recipe
-from luban.train.loop.checkpoint import Facts, State, pack, unpack
+from luban.train.loop.checkpoint import Facts, State, generators, pack, restore, unpack
 from luban.train.loop.gradients import Gradients, is_out_of_memory
 from luban.train.loop.order import batches
 from luban.train.loop.pace import Plan, decided, settled
@@ -78,9 +79,9 @@ class _Run:
         weights = {**layers.learning, **dict(module.named_buffers())}
         self._facts = Facts(pieces=[list(p) for p in plan.pieces], halved=list(plan.halved))
         self._state = State(weights, layers.learning, self._steps.optimizer, self._average.mean, {}, self._facts)
-        self._of = fingerprint(
-            [recipe.identity(), context.seed, learner.num_rows, learner.lengths.tolist(), plan.horizon]
-        )
+        shapes = {name: list(tensor.shape) for name, tensor in weights.items()}
+        rows = hashlib.sha256(np.ascontiguousarray(learner.lengths).tobytes()).hexdigest()
+        self._of = fingerprint([recipe.identity(), context.seed, learner.num_rows, rows, shapes, plan.horizon])
         self._wrote = self._told = time.monotonic()
         self._writing_s = 0.0
         self._epoch = -1
@@ -152,7 +153,7 @@ class _Run:
     def _compute(self, rows: list[np.ndarray]) -> float:
         """The loss of a step, its gradients set; in smaller pieces where memory is too short."""
         facts = self._facts
-        before = torch.get_rng_state()
+        before = generators()
         while True:
             pieces = max((count for step, count in facts.pieces if step <= facts.step), default=1)
             try:
@@ -162,7 +163,7 @@ class _Run:
                     raise
                 said = str(error)
             self._cut(pieces, said)
-            torch.set_rng_state(before)
+            restore(before)
 
     def _cut(self, pieces: int, said: str) -> None:
         """From this step on, twice as many pieces; written down at once, for a resumed run must do the same."""
