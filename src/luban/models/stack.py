@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import Field
 
-from luban.catalog import need
+from luban.catalog import need, searchable
 from luban.features.kinds import Arrays, Want
 from luban.models.base import Family, FitContext, Fitted, Member
 from luban.models.vote import temperature
@@ -71,12 +70,12 @@ class Stack(Family):
     class Config(Family.Config):
         """How members are weighed."""
 
-        penalty_rows: float = Field(10.0, gt=0)
+        penalty_rows: float = searchable(10.0, 1.0, 100.0, log=True, gt=0)
         """Strength of the pull towards the plain mean: a weight that is off by 1 costs as much as so many rows each
         a unit of loss worse."""
-        negative: bool = False
+        negative: bool = searchable(False)
         """Let weights be negative: a member may be held against another."""
-        max_members: int = Field(5, ge=2)
+        max_members: int = searchable(5, 2, 8, ge=2)
         """The best so many models: each is asked for every row that is served."""
 
     def wants(self, head: Head) -> Sequence[Want]:

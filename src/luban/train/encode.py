@@ -106,9 +106,14 @@ class TrainData:
 
     @cached_property
     def target_encoder(self) -> Encoder:
-        """The target column's encoder, fitted on training rows."""
+        """The target column's encoder: which classes there are, or the unit that outputs are in.
+
+        It says what outputs mean, so it is the same for all data of one dataset, whatever rows are trained on: it
+        sees the targets of training and validation rows.
+        """
         feature: Feature = FEATURES.make(self.target.type, self.target.settings)
-        return feature.fit(self.values(self.target.name, "train"), self.task.target_want, self.seed)
+        values = [value for part in SPLITS[:2] for value in self._of_part(self.target.name, part)]
+        return feature.fit(values, self.task.target_want, self.seed)
 
     @cached_property
     def head(self) -> Head:

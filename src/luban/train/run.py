@@ -7,58 +7,29 @@ before it is acted on; so a resumed run tries what the first one would have trie
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from luban.catalog import TASKS, Choice, canonical
+from luban.catalog import TASKS, Choice
 from luban.data.dataset import Dataset
 from luban.errors import DataError
 from luban.models.base import Refusal
 from luban.tasks.base import Task
-from luban.train.candidate import (
-    Candidate,
-    Decide,
-    Inputs,
-    Limits,
-    Spec,
-    inputs_of,
-    planned,
-    read_candidate,
-    train_candidate,
-)
+from luban.train.candidate import Candidate, Decide, Spec
 from luban.train.config import TrainConfig
 from luban.train.encode import TrainData
+from luban.train.folded import Folded
 from luban.train.specs import family_of, specs
 from luban.train.tune.config import TuneConfig
 from luban.train.tune.halving import named, with_share
 from luban.train.tune.search import Result, Search
+from luban.train.way import Keep, OneSplit, Tools, Watch, Way, fit, key_of
 from luban.train.write import Facts, Final, write
 
 LEAST_SHARE = 0.1
 """Of the budget: what a candidate that was started may use even if less is left."""
-
-
-class Keep(Protocol):
-    """Runs `make(folder)` once for `key` and gives the folder that it filled, now and ever after."""
-
-    def __call__(self, key: str, make: Callable[[Path], None]) -> Path:
-        """The folder of `key`."""
-        ...
-
-
-class Watch(Protocol):
-    """Told what happens: `(what, share done)` while fitting, `(leaderboard row)` when one is done."""
-
-    def step(self, what: str, share: float) -> None:
-        """What is being done, and the share of it that is done."""
-        ...
-
-    def candidate(self, row: dict[str, Any]) -> None:
-        """A new row of the leaderboard."""
-        ...
 
 
 def choose_task(task: Choice | str, dataset: Dataset) -> Task:
@@ -107,31 +78,32 @@ def train(
     """Train candidates and write into `out`: `bundle/`, `outputs.safetensors`, `checkpoint.safetensors`,
     `training.json`. Returns the training report. `tune`: a search whose trials are candidates too.
     """
-    data = TrainData(dataset, task, seed)
-    trial = _Trial(data, config, keep, decide, watch)
-    listed = specs(config, data)
+    tools = Tools(config, keep, decide, watch)
+    way: Way = OneSplit(dataset, task, seed, tools)
+    if config.folds is not None:
+        way = Folded(dataset, task, seed, config.folds, tools)
+    trial = _Trial(way, tools)
+    listed = specs(config, way.data)
     votes = [spec for spec in listed if family_of(spec.choice).votes]
     steps: list[Spec | TuneConfig] = [*listed, *([] if tune is None else [tune])]
     for step in sorted(steps, key=lambda step: step in votes):
         trial.tune(step) if isinstance(step, TuneConfig) else trial.run(step)
     chosen = trial.best()
-    decoding = task.calibrate(data.target_encoder, chosen.valid, data.y("valid"))
-    final = trial.refit(chosen) if config.refit else chosen
+    decoding = task.calibrate(way.data.target_encoder, chosen.valid, way.truth)
+    final, baseline = way.final(chosen, trial.done), way.baseline(trial.baseline)
     report = trial.report(chosen, final)
-    write(out, data, facts, Final(final, decoding, trial.baseline.test), report)
+    write(out, way.written, facts, Final(final, decoding, baseline.test), report)
     return report
 
 
 class _Trial:
     """The state of one training run: what was tried, how long it took, what came out."""
 
-    def __init__(self, data: TrainData, config: TrainConfig, keep: Keep, decide: Decide, watch: Watch) -> None:
-        self._data, self._config = data, config
-        self._keep, self._decide, self._watch = keep, decide, watch
+    def __init__(self, way: Way, tools: Tools) -> None:
+        self._way, self._tools, self._config = way, tools, tools.config
         self._rows: list[dict[str, Any]] = []
         self._spent = 0.0
-        self._whole: TrainData | None = None
-        self._parts: dict[float, TrainData] = {1.0: data}
+        self._parts: dict[float, TrainData] = {}
         self._benched: set[str] = set()
         self._search: Search | None = None
         self.done: list[Candidate] = []
@@ -143,18 +115,16 @@ class _Trial:
             self._row(spec, "skipped", reason=spec.skip)
             return
         members = self._members()
-        inputs = planned(self._data, spec.choice, members)
-        if isinstance(inputs, Refusal):
-            self._row(spec, "refused", reason=inputs.reason)
+        if refusal := self._way.refuses(spec.choice, members):
+            self._row(spec, "refused", reason=refusal.reason)
             return
-        go = self._decide(f"start:{spec.name}", lambda: self._may_start(spec))
+        go = self._tools.decide(f"start:{spec.name}", lambda: self._may_start(spec))
         if go is not True:
             self._row(spec, "skipped", reason=str(go))
             return
         began = time.monotonic()
         budget = self._config.time_budget_s
-        left = lambda: max(budget - self._spent, LEAST_SHARE * budget)  # noqa: E731
-        candidate = self._train(spec, inputs, members, self._data, left)
+        candidate = self._way.train(spec, members, lambda: max(budget - self._spent, LEAST_SHARE * budget))
         seconds = candidate.facts["seconds"]
         # What a run that was killed left costs what it cost then: resuming brings no second budget.
         self._spent += max(time.monotonic() - began, seconds)
@@ -164,19 +134,9 @@ class _Trial:
         self._row(spec, "trained", loss=candidate.loss, seconds=seconds, reason=candidate.facts["notes"])
 
     def _members(self) -> list[Candidate]:
-        """Who may join a vote: all that is finished but the baseline and the lesser trials of a tuning."""
-        return [c for c in self.done if c is not self.baseline and c.spec.name not in self._benched]
-
-    def _train(
-        self, spec: Spec, inputs: Inputs, members: Sequence[Candidate], data: TrainData, left: Callable[[], float]
-    ) -> Candidate:
-        def make(folder: Path) -> None:
-            limits = Limits(self._config.threads, left())
-            progress = lambda what, share: self._watch.step(f"{spec.name}: {what}", share)  # noqa: E731
-            train_candidate(folder, spec, data, inputs, members, limits, self._decide, progress)
-
-        self._watch.step(spec.name, 0.0)
-        return read_candidate(self._keep(_key(spec, members), make), spec, inputs)
+        """Who may join a vote: all that is finished but the baseline, votes and the lesser trials of a tuning."""
+        able = [c for c in self.done if c is not self.baseline and not family_of(c.spec.choice).votes]
+        return [c for c in able if c.spec.name not in self._benched]
 
     def tune(self, config: TuneConfig) -> None:
         """Search a family's settings; the best trials may join a vote."""
@@ -187,56 +147,42 @@ class _Trial:
     @property
     def num_rows(self) -> int:
         """Training rows."""
-        return len(self._data.y("train"))
+        return len(self._way.ground.y("train"))
 
     @property
     def seed(self) -> int:
         """What draws are drawn from."""
-        return self._data.seed
+        return self._way.data.seed
 
     def decide(self, key: str, make: Callable[[], Any]) -> Any:
         """Record a decision, once, and replay it."""
-        return self._decide(key, make)
+        return self._tools.decide(key, make)
 
     def attempt(self, name: str, choice: Choice, share: float, seconds_left: float) -> Result | Refusal:
         """A trial of a tuning, on a share of the training rows; with all of them it is a candidate like any other."""
-        if share not in self._parts:
-            self._parts[share] = with_share(self._data, share)
-        data, whole = self._parts[share], share == 1.0
-        members = self._members() if family_of(choice).votes else []
-        inputs = planned(data, choice, members)
-        if isinstance(inputs, Refusal):
-            return inputs
-        spec = Spec(name if whole else f"{name} on {named(share)}", choice)
+        members = self._members()
+        if refusal := self._way.refuses(choice, members):
+            return refusal
         try:
-            candidate = self._train(spec, inputs, members, data, lambda: seconds_left)
+            if share == 1.0:
+                candidate = self._way.train(Spec(name, choice), members, lambda: seconds_left)
+                self.done.append(candidate)
+            else:
+                candidate = self._partly(Spec(f"{name} on {named(share)}", choice), share, lambda: seconds_left)
         except DataError as error:
             return Refusal(error.message)
-        if whole:
-            self.done.append(candidate)
         return Result(candidate.loss, candidate.facts["seconds"])
+
+    def _partly(self, spec: Spec, share: float, seconds: Callable[[], float]) -> Candidate:
+        """A fit on a share of the training rows."""
+        if share not in self._parts:
+            self._parts[share] = with_share(self._way.ground, share)
+        return fit(self._tools, key_of(spec), spec, self._parts[share], (), seconds)
 
     def row(self, name: str, choice: Choice, status: str, result: Result | None, reason: str) -> None:
         """A trial's row of the leaderboard."""
         loss, seconds = (None, None) if result is None else (result.loss, result.seconds)
         self._row(Spec(name, choice), status, loss, seconds, reason)
-
-    def refit(self, chosen: Candidate) -> Candidate:
-        """The chosen candidate, fitted again on training and validation rows; a vote's members before it."""
-        if self._whole is None:
-            self._whole = self._data.with_validation()
-        whole, spec = self._whole, chosen.spec
-        voters = [self.refit(c) for c in self.done if c.spec.name in chosen.facts["voters"]]
-        inputs = inputs_of(voters) if voters else planned(whole, spec.choice, ())
-        assert isinstance(inputs, Inputs), inputs
-
-        def make(folder: Path) -> None:
-            limits = Limits(self._config.threads, math.inf)
-            progress = lambda what, share: self._watch.step(f"{spec.name} again: {what}", share)  # noqa: E731
-            train_candidate(folder, spec, whole, inputs, voters, limits, self._decide, progress)
-
-        self._watch.step(f"{spec.name} again", 0.0)
-        return read_candidate(self._keep(f"refit:{_key(spec, voters)}", make), spec, inputs)
 
     def _may_start(self, spec: Spec) -> bool | str:
         if not self.done or family_of(spec.choice).votes:
@@ -257,11 +203,12 @@ class _Trial:
             "config": spec.choice.config.identity(),
             "status": status,
             "loss": loss,
+            "spread": next((c.facts.get("spread") for c in self.done if c.spec.name == spec.name), None),
             "seconds": seconds,
             "reason": reason,
         }
         self._rows.append(row)
-        self._watch.candidate(row)
+        self._tools.watch.candidate(row)
 
     def best(self) -> Candidate:
         """The candidate of least loss; the baseline only where nothing else could be trained."""
@@ -273,18 +220,15 @@ class _Trial:
 
     def report(self, chosen: Candidate, final: Candidate) -> dict[str, Any]:
         """The leaderboard and what was chosen, as JSON; `final` is what is released."""
+        folds = self._way.report()
         return {
             "chosen": chosen.spec.name,
-            "loss": "mean squared error" if self._data.head.kind == "real" else "log loss",
+            "loss": "mean squared error" if self._way.data.head.kind == "real" else "log loss",
             "leaderboard": self._rows,
             "tuning": None if self._search is None else self._search.report(),
-            "refit": final is not chosen,
+            "refit": final is not chosen and (folds is None or folds["final"] == "refit"),
+            "folds": folds,
             "parity": final.facts["parity"],
             "time_budget_s": self._config.time_budget_s,
-            "rows": {split: len(self._data.y(split)) for split in ("train", "valid")},
+            "rows": {split: len(self._way.data.y(split)) for split in ("train", "valid")},
         }
-
-
-def _key(spec: Spec, members: Sequence[Candidate]) -> str:
-    """Names a candidate within its training run: what it is, and what it combines."""
-    return ":".join([spec.name, canonical(spec.choice.identity()).decode(), *(m.spec.name for m in members)])
