@@ -1,7 +1,7 @@
 """Which coalitions of n players are asked, and the linear map from what they are worth to Shapley values.
 
 A Shapley value is linear in the worth of coalitions, so for n players, so many coalitions and a seed there is one
-`Design`: coalitions [M, n] and weights [n, M], the same for every row; it is made once. Decided here:
+`Design`: coalitions [M, n] and weights, the same for every row; it is made once. Decided here:
 
 - all 2^n coalitions where that is allowed, with Shapley's own weights (Shapley 1953);
 - else pairs of a coalition and its complement (Covert and Lee, "Improving KernelSHAP", 2021). Half their difference
@@ -10,7 +10,8 @@ A Shapley value is linear in the worth of coalitions, so for n players, so many 
   coalitions whose covariance falls with each player that differs (Rasmussen and Williams, "Gaussian Processes for
   Machine Learning", 2006, ch. 2), conditioned on what was asked, without noise; the Shapley values of its mean are a
   closed form. Nearly additive worths, which models mostly have, are so met with few coalitions, and interactions of
-  three and more players are learnt too, which a linear regression (KernelSHAP) counts as noise;
+  three and more players are learnt too, which a linear regression (KernelSHAP) counts as noise. How much less alike
+  two coalitions are per player is chosen, of three, by leaving out each pair in turn;
 - sizes are drawn alike (Musco and Witter, "Provably Accurate Shapley Value Estimation via Leverage Score Sampling",
   2025), no coalition twice; the full and the empty one are always asked, so that values sum to their difference.
 
@@ -19,74 +20,118 @@ It knows no bundle: players are numbers.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import comb
 
 import numpy as np
 
 MOST_PLAYERS = 64
 """More than these are brought into groups first."""
+MOST_PAIRS = 2048
+CORRELATIONS = (0.5, 1.0, 2.0)
+"""Over n + 1: how much less alike a coalition's odd part is for each player that differs. Small ones suit worths that
+are nearly additive (trees, linear models), large ones such with many interactions (n-grams)."""
 
 
 @dataclass(frozen=True, eq=False)
-class Design:
-    """Coalitions [M, n] bool (the first is full, the last empty), weights [n, M] float64; and for the
-    error the weights of two halves that share only the full and the empty one, None where all are asked."""
+class Shares:
+    """Shapley values [n], and the standard error of each (root of the mean square), None where all was asked."""
+
+    values: np.ndarray
+    std_error: float | None
+
+
+class Design(ABC):
+    """Coalitions [M, n] bool, the first full and the last empty, and how their worths become Shapley values."""
 
     coalitions: np.ndarray
-    weights: np.ndarray
-    halves: tuple[np.ndarray, np.ndarray] | None
 
-    def values(self, worth_m: np.ndarray) -> np.ndarray:
-        """Shapley values [n]; they sum to worth[0] - worth[-1] to rounding."""
-        found = self.weights @ (worth_m - worth_m[-1])
-        gap = worth_m[0] - worth_m[-1] - found.sum()
-        return np.asarray(found + gap / max(len(found), 1))
-
-    def error(self, worth_m: np.ndarray) -> np.ndarray | None:
-        """Standard error [n], None where values are exact.
-
-        Half the difference of two estimates from half the coalitions each: their deviation is that of the whole
-        times the root of 2 or more, as errors fall at least as fast as that with more coalitions.
-        """
-        if self.halves is None:
-            return None
-        first, second = (half @ (worth_m - worth_m[-1]) for half in self.halves)
-        return np.asarray(np.sqrt(np.mean((first - second) ** 2)) / 2 * np.ones(len(first)))
+    @abstractmethod
+    def shares(self, worth_m: np.ndarray) -> Shares:
+        """Shapley values for worths [M]; they sum to worth[0] - worth[-1] to rounding."""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def design(players: int, coalitions: int, seed: int) -> Design:
     """The design of at most so many coalitions, for 1 … `MOST_PLAYERS` players; all of them where they are no more."""
     if 2**players <= coalitions:
-        return _all(players)
-    masks = _drawn(players, max(coalitions // 2, 2), seed)
-    full = _odd_weights(masks, players)
-    order = np.arange(1, len(masks))
-    halves = []
-    for part in (order[0::2], order[1::2]):
-        chosen = np.concatenate([[0], part])
-        weights = np.zeros((players, len(masks)))
-        weights[:, chosen] = _odd_weights(masks[chosen], players)
-        halves.append(_both(weights))
-    return Design(np.concatenate([masks, ~masks[::-1]]), _both(full), (halves[0], halves[1]))
+        return All(players)
+    return Drawn(_drawn(players, min(max(coalitions // 2, 2), MOST_PAIRS), seed))
 
 
-def _both(weights_np: np.ndarray) -> np.ndarray:
-    """Weights of worths [n, 2 p] from those of odd parts [n, p]; complements stand in reverse order."""
-    return np.concatenate([weights_np, -weights_np[:, ::-1]], axis=1) / 2
+class All(Design):
+    """Every coalition, with Shapley's own weights: exact."""
+
+    def __init__(self, players: int) -> None:
+        numbers = np.arange(2**players - 1, -1, -1)
+        self.coalitions = (numbers[:, None] >> np.arange(players) & 1).astype(bool)
+        sizes = self.coalitions.sum(axis=1)
+        inside = np.array([0.0] + [1 / (players * comb(players - 1, s - 1)) for s in range(1, players + 1)])
+        outside = np.array([1 / (players * comb(players - 1, s)) for s in range(players)] + [0.0])
+        self._weights = np.where(self.coalitions.T, inside[sizes], -outside[sizes])
+
+    def shares(self, worth_m: np.ndarray) -> Shares:
+        """Exact values."""
+        return Shares(self._weights @ (worth_m - worth_m[-1]), None)
 
 
-def _all(players: int) -> Design:
-    """Every coalition, the full one first and the empty one last."""
-    numbers = np.arange(2**players - 1, -1, -1)
-    masks = (numbers[:, None] >> np.arange(players) & 1).astype(bool)
-    sizes = masks.sum(axis=1)
-    inside = np.array([0.0] + [1 / (players * comb(players - 1, s - 1)) for s in range(1, players + 1)])
-    outside = np.array([1 / (players * comb(players - 1, s)) for s in range(players)] + [0.0])
-    weights = np.where(masks.T, inside[sizes], -outside[sizes])
-    return Design(masks, weights, None)
+class Drawn(Design):
+    """Pairs of coalitions: the full one and the empty one, and others that were drawn. `masks` are the first of each.
+
+    The error is half the difference of two estimates, each from half the pairs: their deviation is that of the whole
+    times the root of 2 or more, as errors fall at least as fast as that with more coalitions.
+    """
+
+    def __init__(self, masks_pn: np.ndarray) -> None:
+        self.coalitions = np.concatenate([masks_pn, ~masks_pn[::-1]])
+        self._whole = [_Process(masks_pn, scale) for scale in CORRELATIONS]
+        order = np.arange(1, len(masks_pn))
+        self._parts = [np.concatenate([[0], part]) for part in (order[0::2], order[1::2])]
+        self._halves = [[_Process(masks_pn[part], scale) for part in self._parts] for scale in CORRELATIONS]
+
+    def shares(self, worth_m: np.ndarray) -> Shares:
+        """Values under the correlation that foretells each pair from the others best."""
+        worth_m = np.asarray(worth_m, np.float64)
+        odd = (worth_m[: len(worth_m) // 2] - worth_m[: len(worth_m) // 2 - 1 : -1]) / 2
+        best = int(np.argmin([process.surprise(odd) for process in self._whole]))
+        whole = self._whole[best].shapley(odd)
+        pair = zip(self._halves[best], self._parts, strict=True)
+        first, second = (process.shapley(odd[part]) for process, part in pair)
+        return Shares(whole, float(np.sqrt(np.mean((first - second) ** 2))) / 2)
+
+
+class _Process:
+    """The odd part of a worth as a Gaussian process, observed at masks [p, n], the full one first."""
+
+    def __init__(self, masks_pn: np.ndarray, scale: float) -> None:
+        self._masks, self._scale = masks_pn, scale
+
+    @cached_property
+    def _maps(self) -> tuple[np.ndarray, np.ndarray]:
+        """Precision [p, p] of the observations, and Shapley values [n, p] of the mean per observation."""
+        players = self._masks.shape[1]
+        correlation = self._scale / (1 + players)
+        spins = self._masks * 2.0 - 1
+        table = _covariance(players, correlation)
+        gram = table[np.rint((players - spins @ spins.T) / 2).astype(np.int64)]
+        gram[np.diag_indices_from(gram)] += 1e-9 * table[0]
+        precision = np.linalg.inv(gram)
+        mean = _shapley_of_covariance(players, correlation)
+        of_masks = mean[self._masks.astype(np.int64).T, self._masks.sum(axis=1)[None]]
+        return precision, of_masks @ precision
+
+    def surprise(self, odd_p: np.ndarray) -> float:
+        """Mean squared error of each observation, the full coalition's left out, foretold from all others."""
+        precision = self._maps[0]
+        missed = (precision @ odd_p / np.diag(precision))[1:]
+        return float(np.mean(missed**2)) if len(missed) else 0.0
+
+    def shapley(self, odd_p: np.ndarray) -> np.ndarray:
+        """Values [n]; what rounding leaves of the full coalition's worth is spread over all."""
+        found = self._maps[1] @ odd_p
+        return np.asarray(found + (2 * odd_p[0] - found.sum()) / len(found))
 
 
 def _drawn(players: int, pairs: int, seed: int) -> np.ndarray:
@@ -111,20 +156,6 @@ def _drawn(players: int, pairs: int, seed: int) -> np.ndarray:
 
 def _keys(masks: np.ndarray) -> list[bytes]:
     return [row.tobytes() for row in np.packbits(masks, axis=1)]
-
-
-def _odd_weights(masks_pn: np.ndarray, players: int) -> np.ndarray:
-    """[n, p]: Shapley values of the process' mean, per odd part that was observed at the masks."""
-    correlation = 1 / (1 + players)
-    spins = masks_pn * 2.0 - 1
-    differing = np.rint((players - spins @ spins.T) / 2).astype(np.int64)
-    table = _covariance(players, correlation)
-    gram = table[differing]
-    gram[np.diag_indices_from(gram)] += 1e-9 * table[0]
-    mean = _shapley_of_covariance(players, correlation)
-    of_masks = mean[masks_pn.astype(np.int64).T, masks_pn.sum(axis=1)[None]]
-    found: np.ndarray = np.linalg.solve(gram, of_masks.T).T
-    return found
 
 
 def _covariance(players: int, correlation: float) -> np.ndarray:

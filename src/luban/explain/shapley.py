@@ -28,9 +28,9 @@ class Shapley(Explainer):
     class Config(Explainer.Config):
         """How much is asked."""
 
-        exact_parts: int = Field(12, ge=1, le=20)
+        exact_parts: int = Field(10, ge=1, le=16)
         """Up to so many parts all coalitions are asked: 2 to the power of this."""
-        coalitions: int = Field(1024, ge=16, le=65_536)
+        coalitions: int = Field(1024, ge=16, le=4096)
         """Coalitions that are asked where there are more parts."""
         max_players: int = Field(32, ge=2, le=MOST_PLAYERS)
         """Parts, or runs of parts, that are told apart in one row."""
@@ -44,10 +44,8 @@ class Shapley(Explainer):
         if not players:
             return Attribution.of(question, self.kind, (), np.zeros(0), True)
         found = self._design(len(players), self.config.coalitions, seed)
-        worth = question.ask_groups(found.coalitions, players)
-        error = found.error(worth)
-        std_error = None if error is None else float(error.max())
-        return Attribution.of(question, self.kind, players, found.values(worth), True, std_error)
+        shares = found.shares(question.ask_groups(found.coalitions, players))
+        return Attribution.of(question, self.kind, players, shares.values, True, shares.std_error)
 
     def _players(self, question: Question, seed: int) -> list[np.ndarray]:
         """The players of the last game: the parts, or runs of which those that matter were cut."""
@@ -58,7 +56,8 @@ class Shapley(Explainer):
         players = runs(question, max(most // 4, 2))
         while True:
             found = self._design(len(players), max(self.config.coalitions // 8, 16), seed)
-            opened = open_up(players, found.values(question.ask_groups(found.coalitions, players)), most)
+            shares = found.shares(question.ask_groups(found.coalitions, players))
+            opened = open_up(players, shares.values, most)
             if opened is None:
                 return players
             players = opened
