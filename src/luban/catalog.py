@@ -26,7 +26,8 @@ import json
 from abc import ABC
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -51,7 +52,39 @@ class Config(BaseModel):
             for name, field in type(self).model_fields.items()
             if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("execution")
         }
-        return self.model_dump(mode="json", exclude=left_out)
+        plain = self.model_dump(mode="json", exclude=left_out)
+        return {name: _identity(getattr(self, name), value) for name, value in plain.items()}
+
+    def at(self, folder: Path) -> Self:
+        """The same settings with all files that they refer to found, names seen from `folder`.
+
+        A setting that names files knows their hash afterwards: a key made of `identity` changes with what
+        they hold. Raises ConfigError where there are none.
+        """
+        found = {name: _found_at(getattr(self, name), folder) for name in type(self).model_fields}
+        changed = {name: value for name, value in found.items() if value is not getattr(self, name)}
+        return self.model_copy(update=changed) if changed else self
+
+
+def _identity(value: Any, plain: Any) -> Any:
+    """What decides the result in a field's value; `plain` is its JSON form, right where it holds no settings."""
+    if isinstance(value, (Config, Choice)):
+        return value.identity()
+    if isinstance(value, (tuple, list)) and isinstance(plain, list):
+        return [_identity(one, simple) for one, simple in zip(value, plain, strict=True)]
+    return plain
+
+
+def _found_at(value: Any, folder: Path) -> Any:
+    if isinstance(value, Config):
+        return value.at(folder)
+    if isinstance(value, Choice):
+        config = value.config.at(folder)
+        return value if config is value.config else Choice(value.kind, config)
+    if isinstance(value, tuple):
+        found = tuple(_found_at(one, folder) for one in value)
+        return value if all(a is b for a, b in zip(found, value, strict=True)) else found
+    return value
 
 
 def execution(default: Any, **settings: Any) -> Any:
@@ -294,6 +327,7 @@ FEATURES: Catalog[Any] = Catalog("column type", "luban.features", "FEATURES")
 TASKS: Catalog[Any] = Catalog("task", "luban.tasks", "TASKS")
 RUNTIMES: Catalog[Any] = Catalog("runtime", "luban.bundle.runtimes", "RUNTIMES")
 FAMILIES: Catalog[Any] = Catalog("model family", "luban.models", "FAMILIES")
+TOWERS: Catalog[Any] = Catalog("tower", "luban.models.neural.towers", "TOWERS")
 CONVERTERS: Catalog[Any] = Catalog("converter", "luban.models.converters", "CONVERTERS")
 STEPS: Catalog[Any] = Catalog("prepare step", "luban.prepare", "STEPS")
 EXPLAINERS: Catalog[Any] = Catalog("explanation method", "luban.explain", "EXPLAINERS")
@@ -306,6 +340,7 @@ CATALOGS: tuple[Catalog[Any], ...] = (
     TASKS,
     RUNTIMES,
     FAMILIES,
+    TOWERS,
     CONVERTERS,
     COMPRESSORS,
     STEPS,

@@ -126,6 +126,7 @@ def _default(field: FieldInfo) -> str:
         return "—"
     if isinstance(value, BaseModel):
         return "its defaults"
+    value = value.kind if isinstance(value, Choice) else value
     if isinstance(value, (tuple, list)):
         value = [one.kind if isinstance(one, Choice) else _plain(one) for one in value]
     text = json.dumps(value, ensure_ascii=False)

@@ -32,6 +32,7 @@ HOME_OF = {
     "TASKS": "train",
     "RUNTIMES": "bundle",
     "FAMILIES": "train",
+    "TOWERS": "neural",
     "CONVERTERS": "train",
     "STEPS": "prepare",
     "COMPRESSORS": "compress",

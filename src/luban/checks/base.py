@@ -19,10 +19,11 @@ SUITES = {
     "tasks": "luban.checks.tasks",
     "runtimes": "luban.checks.runtimes",
     "families": "luban.checks.families",
+    "towers": "luban.checks.towers",
     "converters": "luban.checks.converters",
     "steps": "luban.checks.steps",
-    "explainers": "luban.checks.explainers",
     "compressors": "luban.checks.compressors",
+    "explainers": "luban.checks.explainers",
     "gates": "luban.checks.gates",
 }
 

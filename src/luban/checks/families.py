@@ -16,6 +16,7 @@ from luban.catalog import FAMILIES
 from luban.features.kinds import Arrays, Block, Want, pad, take
 from luban.models.base import Family, FitContext, Fitted, Member, Refusal
 from luban.tasks.base import Head
+from luban.train.loop import loop
 
 ROWS, VALID = 120, 40
 
@@ -58,15 +59,29 @@ def made(want: Want, column: str, rows: int, seed: int) -> tuple[Block, Arrays]:
                 for n, p in zip(lengths, position, strict=True)
             ]
         ).astype(np.int64)
+        beside = {"mask": np.ones(len(ids), bool)}
+        if want.kind == "bag":
+            beside = {"weights": rng.uniform(0.2, 1, len(ids)).astype(np.float32)}
         parts = {
             "ids": ids,
-            "weights": rng.uniform(0.2, 1, len(ids)).astype(np.float32),
+            **beside,
             "offsets": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         }
     return block, {block.part(name): array for name, array in {**parts, "present": present}.items()}
 
 
-def bench(family: Family, head: Head) -> tuple[Arrays, np.ndarray, FitContext]:
+def recorder(decisions: dict[str, Any]) -> Callable[[str, Callable[[], Any]], Any]:
+    """A `decide` that keeps what was decided in `decisions`, and replays what stands there."""
+
+    def decide(key: str, make: Callable[[], Any]) -> Any:
+        if key not in decisions:
+            decisions[key] = make()
+        return decisions[key]
+
+    return decide
+
+
+def bench(family: Family, head: Head, decisions: dict[str, Any] | None = None) -> tuple[Arrays, np.ndarray, FitContext]:
     """Made training rows and a context for a family, one column for each kind that it wants."""
     wants = family.wants(head)
     assert not isinstance(wants, Refusal), wants
@@ -88,16 +103,19 @@ def bench(family: Family, head: Head) -> tuple[Arrays, np.ndarray, FitContext]:
         seed=0,
         num_threads=1,
         loss=lambda outputs, truth: float(np.mean((outputs[:, 0] - truth) ** 2)),
-        decide=lambda key, make: make(),
+        decide=recorder({} if decisions is None else decisions),
+        loop=loop,
     )
     return train, y[:ROWS], context
 
 
-def fitted(component: Any, head: Head) -> tuple[Fitted, Arrays, np.ndarray, FitContext]:
+def fitted(
+    component: Any, head: Head, decisions: dict[str, Any] | None = None
+) -> tuple[Fitted, Arrays, np.ndarray, FitContext]:
     """A model of the family's default settings on made rows; a vote gets two linear members."""
     family: Family = component()
     if not family.votes:
-        train, y, context = bench(family, head)
+        train, y, context = bench(family, head, decisions)
         return family.fit(train, y, context), train, y, context
     linear = FAMILIES.resolve("linear")()
     train, y, context = bench(linear, head)
@@ -181,8 +199,9 @@ def answers_ignore_neighbours(component: Any, head: Head) -> None:
 
 @each_head
 def fitting_is_repeatable(component: Any, head: Head) -> None:
-    """The same arrays, config and seed give the same graph, byte for byte; weights are plain arrays."""
-    first, second = fitted(component, head)[0], fitted(component, head)[0]
+    """The same arrays, config, seed and decisions give the same graph, byte for byte; weights are plain arrays."""
+    decisions: dict[str, Any] = {}
+    first, second = (fitted(component, head, decisions)[0] for _ in range(2))
     assert exported(first, head) == exported(second, head)
     assert all(isinstance(array, np.ndarray) for array in first.checkpoint().values())
 

@@ -132,6 +132,11 @@ def _check_types(kind: Kind, parts: Arrays, rows: int, size: int) -> None:
         assert parts["weights"].dtype == np.float32
         assert ((parts["ids"] >= 1) & (parts["ids"] < size)).all()
         assert np.isfinite(parts["weights"]).all()
+    elif kind == "tokens":
+        assert parts["ids"].dtype == np.int64
+        assert parts["mask"].dtype == bool
+        assert parts["mask"].all()
+        assert ((parts["ids"] >= 0) & (parts["ids"] < size)).all()
 
 
 def encoders_ignore_neighbours(component: Any) -> None:
@@ -144,7 +149,7 @@ def encoders_ignore_neighbours(component: Any) -> None:
             alone = pad({f"x.{name}": a for name, a in encoder.encode([value]).parts.items()})
             for name, array in alone.items():
                 found, expected = together[name][row], array[0]
-                if kind == "bag":
+                if kind in ("bag", "tokens"):
                     expected = np.pad(expected, (0, len(found) - len(expected)))
                 assert np.array_equal(found, expected, equal_nan=kind == "vector"), (kind, name, value)
 

@@ -27,6 +27,7 @@ import numpy as np
 from pydantic import Field
 
 from luban.catalog import Config, searchable
+from luban.features.pretrained import PretrainedFiles
 
 Kind = Literal["index", "vector", "bag", "tokens", "pixels", "series"]
 Arrays = dict[str, np.ndarray]
@@ -92,8 +93,8 @@ class TokensConfig(Config):
 
     analyzer: Literal["char", "word"] = "char"
     """char: characters, white space folded; word: words, and Chinese characters one by one."""
-    tokenizer: str = ""
-    """A pretrained tokenizer in place of `analyzer`: a folder that holds `tokenizer.json`, or a hub name."""
+    tokenizer: PretrainedFiles | None = None
+    """A pretrained tokenizer in place of `analyzer`: a folder that holds `tokenizer.json`, or a name on a hub."""
     lowercase: bool = True
     """Fold case first; a pretrained tokenizer does as it was trained."""
     min_rows: int = Field(2, ge=1)

@@ -23,6 +23,7 @@ from luban.features.bag import NgramBag
 from luban.features.base import Encoder, Feature, Guess, Parts, Value
 from luban.features.characters import CJK, DIGIT, LETTER, SPACE, character_classes
 from luban.features.kinds import Arrays, Kind
+from luban.features.tokens import Tokens
 
 MAX_PARTS = 512
 """More parts than these are joined to runs of equal length."""
@@ -42,11 +43,11 @@ class TextParts(Parts):
 
 
 class Text(Feature):
-    """A column of free text; gives bags of n-grams."""
+    """A column of free text; gives bags of n-grams, and sequences of tokens."""
 
     storage: ClassVar[pa.DataType] = pa.string()
     free_form: ClassVar[bool] = True
-    encoders: ClassVar[dict[Kind, type[Encoder]]] = {"bag": NgramBag}
+    encoders: ClassVar[dict[Kind, type[Encoder]]] = {"bag": NgramBag, "tokens": Tokens}
 
     def infer(self, sample: Sequence[str]) -> Guess | None:
         """Anything can be text; sure of it where values are long or hardly ever repeat."""

@@ -4,6 +4,7 @@ FAMILIES = {
     "baseline": ".baseline:Baseline",
     "linear": ".linear:Linear",
     "trees": ".trees:Trees",
+    "neural": ".neural.family:Neural",
     "vote": ".vote:Vote",
     "stack": ".stack:Stack",
 }

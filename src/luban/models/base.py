@@ -121,6 +121,8 @@ class Family(Component):
     votes: ClassVar[bool] = False
     needs_folds: ClassVar[bool] = False
     weighs: ClassVar[bool] = False
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Libraries without which `auto` does not try it, and says so; named, it fails."""
 
     @abstractmethod
     def wants(self, head: Head) -> Sequence[Want] | Refusal:

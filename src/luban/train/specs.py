@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from importlib.util import find_spec
 from itertools import zip_longest
 
 from luban.catalog import FAMILIES, Choice
@@ -18,6 +19,7 @@ from luban.train.config import TrainConfig
 from luban.train.encode import TrainData
 
 CONVERTED = "reads these columns only through a converter; name it in `train.models` to try it"
+LACKING = 'needs {}; run: pip install "luban[{}]"'
 
 
 def specs(config: TrainConfig, data: TrainData) -> list[Spec]:
@@ -60,13 +62,16 @@ def _auto(data: TrainData, folded: bool) -> list[tuple[Choice, str]]:
     kinds = frozenset(kind for _, feature in data.features for kind in feature.encoders)
     direct: list[list[Choice]] = []
     converted: list[Choice] = []
+    lacking: list[tuple[Choice, str]] = []
     votes: list[Choice] = []
     for name in FAMILIES.own():
         family: Family = FAMILIES.make(name)
         variants = [
             Choice(name, family.Config.model_validate(settings)) for settings in family.variants(rows, data.head, kinds)
         ]
-        if family.votes:
+        if missing := [library for library in family.requires if find_spec(library) is None]:
+            lacking += [(variant, LACKING.format(missing[0], family.extra)) for variant in variants]
+        elif family.votes:
             votes += variants if folded or not family.needs_folds else []
         elif reads_directly(data, family):
             direct.append(variants)
@@ -74,4 +79,4 @@ def _auto(data: TrainData, folded: bool) -> list[tuple[Choice, str]]:
             converted += variants
     in_turn = [choice for turn in zip_longest(*direct) for choice in turn if choice is not None]
     skip = CONVERTED if any(choice.kind != "baseline" for choice in in_turn) else ""
-    return [*((c, "") for c in in_turn), *((c, skip) for c in converted), *((c, "") for c in votes)]
+    return [*((c, "") for c in in_turn), *((c, skip) for c in converted), *lacking, *((c, "") for c in votes)]

@@ -1,0 +1,1 @@
+"""PyTorch modules that neural models are made of, each with its own ONNX graph. Needs `luban[neural]`."""
