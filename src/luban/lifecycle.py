@@ -22,6 +22,7 @@ from luban.prepare.run import prepare as prepare_dataset
 from luban.release.candidate import Candidate
 from luban.release.registry import Version
 from luban.release.run import check, publish
+from luban.store.home import Parts
 from luban.train.encode import TrainData
 from luban.train.run import choose_task
 from luban.train.run import train as train_models
@@ -107,12 +108,13 @@ def train(shop: Workshop, dataset: Dataset) -> Trained:
     tune = project.tune
     config = [project.train.identity(), project.seed, task.kind, task.config.identity(), vars(facts)]
     config.append(tune.identity() if tune else None)
-    libraries = ("numpy", "scipy", "scikit-learn", "lightgbm", "onnx", "onnxruntime", *(["optuna"] if tune else []))
+    libraries = ["numpy", "scipy", "scikit-learn", "lightgbm", "onnx", "onnxruntime", "torch", "transformers"]
+    libraries += ["optuna"] if tune else []
     key = shop.key("train", TRAIN_CODE, libraries, config, {"dataset": dataset.fingerprint})
 
     def make(folder: Path, key: str) -> None:
         ledger = shop.home.ledger
-        keep = lambda name, inner: shop.home.keep(f"{key}/{name}", inner, shop.lease)  # noqa: E731
+        keep = Parts(shop.home, key, shop.lease)
         decide = partial(ledger.decide, key)
         train_models(dataset, task, project.train, facts, project.seed, folder, keep, decide, shop.watch, tune)
         (folder / "decisions.json").write_bytes(canonical({"train": ledger.decisions(key)}))

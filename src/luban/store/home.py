@@ -73,17 +73,17 @@ class Home:
 class Parts:
     """The parts of one verb's result, each kept for itself: the candidates of a training run.
 
-    `key` is the result key of the whole, `fence` the lease under which parts are recorded.
+    `whole` is the result key of the whole, `fence` the lease under which parts are recorded.
     """
 
     home: Home
-    key: str
+    whole: str
     fence: Any = None
 
-    def __call__(self, name: str, make: Callable[[Path], None]) -> Path:
-        """The folder of the part `name`; see `Home.keep`."""
-        return self.home.keep(f"{self.key}/{name}", make, self.fence)
+    def __call__(self, key: str, make: Callable[[Path], None]) -> Path:
+        """The folder of the part `key`; see `Home.keep`."""
+        return self.home.keep(f"{self.whole}/{key}", make, self.fence)
 
-    def unfinished(self, name: str) -> Unfinished:
-        """Where whoever makes the part `name` keeps what it has so far; gone when the part is recorded."""
-        return self.home.unfinished(f"{self.key}/{name}")
+    def unfinished(self, key: str) -> Unfinished:
+        """Where whoever makes the part `key` keeps what it has so far; gone when the part is recorded."""
+        return self.home.unfinished(f"{self.whole}/{key}")

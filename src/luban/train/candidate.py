@@ -22,7 +22,7 @@ from luban.catalog import FAMILIES, Choice, canonical
 from luban.data.dataset import Split
 from luban.features.base import Encoder
 from luban.features.kinds import Arrays, Block, take
-from luban.models.base import Family, FitContext, Fitted, Member, Progress, Refusal
+from luban.models.base import Family, FitContext, Fitted, Member, Progress, Refusal, Unfinished
 from luban.models.graph_model import GraphModel
 from luban.models.plan import PlannedInput, plan
 from luban.train.encode import TrainData
@@ -83,10 +83,11 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one candidate may use."""
+    """What one candidate may use: threads, seconds, and room for what a killed run goes on from."""
 
     num_threads: int
     seconds_left: float
+    unfinished: Unfinished | None = None
 
 
 def planned(data: TrainData, choice: Choice, members: Sequence[Candidate]) -> Inputs | Refusal:
@@ -162,6 +163,7 @@ def train_candidate(
         progress=progress,
         members=tuple(member.member() for member in members),
         loop=loop,
+        unfinished=limits.unfinished,
     )
     fitted = family.fit(bench.train, data.y("train"), context)
     valid = bench.predict(fitted, "valid")

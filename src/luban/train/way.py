@@ -17,7 +17,7 @@ import numpy as np
 
 from luban.catalog import Choice, canonical
 from luban.data.dataset import Dataset
-from luban.models.base import Refusal
+from luban.models.base import Refusal, Unfinished
 from luban.tasks.base import Task
 from luban.train.candidate import (
     Candidate,
@@ -39,6 +39,10 @@ class Keep(Protocol):
 
     def __call__(self, key: str, make: Callable[[Path], None]) -> Path:
         """The folder of `key`."""
+        ...
+
+    def unfinished(self, key: str) -> Unfinished:
+        """Where `make` keeps what it has so far, for the next process if this one is killed."""
         ...
 
 
@@ -84,7 +88,7 @@ def fit(
     assert not isinstance(inputs, Refusal), inputs
 
     def make(folder: Path) -> None:
-        limits = Limits(tools.config.threads, seconds())
+        limits = Limits(tools.config.threads, seconds(), tools.keep.unfinished(key))
         progress = lambda what, share: tools.watch.step(f"{label}: {what}", share)  # noqa: E731
         train_candidate(folder, spec, data, inputs, members, limits, decide or tools.decide, progress)
 

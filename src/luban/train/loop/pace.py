@@ -32,10 +32,10 @@ from luban.train.loop.gradients import Gradients, Precision, is_out_of_memory
 from luban.train.loop.order import batches, num_batches
 
 TIMED = 3
-"""Batches that are timed, after one that is not."""
+"""Batches that are timed, twice each."""
 GAIN = 1.1
 """bf16 is chosen where fp32 takes so many times as long."""
-WORTH_S = 0.005
+WORTH_S = 0.01
 """Batches that are faster than this stay in fp32: there is nothing to gain."""
 RESERVE = 0.9
 """Of the time left: what is planned for."""
@@ -144,11 +144,10 @@ def _measured(learner: Learner, recipe: Recipe, context: FitContext, timed: bool
         return asked, None
     buffers = {name: tensor.clone() for name, tensor in learner.module.named_buffers()}
     try:
-        taken = _batch_s(learner, recipe, context, asked)
-        if may_choose and taken >= WORTH_S:
-            other = _batch_s(learner, recipe, context, "bf16")
-            if taken >= GAIN * other:
-                asked, taken = "bf16", other
+        taken = _batch_s(learner, recipe, context, [asked])
+        if may_choose and taken[asked] >= WORTH_S:
+            taken = _batch_s(learner, recipe, context, ["fp32", "bf16"])
+            asked = "bf16" if taken["fp32"] >= GAIN * taken["bf16"] else "fp32"
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -158,21 +157,27 @@ def _measured(learner: Learner, recipe: Recipe, context: FitContext, timed: bool
         with torch.no_grad():
             for name, tensor in learner.module.named_buffers():
                 tensor.copy_(buffers[name])
-    return asked, taken * recipe.accumulate if timed else None
+    return asked, taken[asked] * recipe.accumulate if timed else None
 
 
-def _batch_s(learner: Learner, recipe: Recipe, context: FitContext, precision: Precision) -> float:
-    """Mean seconds of a batch: a short one, one of middle length, a long one."""
+def _batch_s(
+    learner: Learner, recipe: Recipe, context: FitContext, precisions: list[Precision]
+) -> dict[Precision, float]:
+    """Seconds of a batch: the mean of a short one, one of middle length, a long one; each the faster of two turns."""
     drawn = batches(learner.lengths, recipe.batch_rows, recipe.bucket, context.seed, 0)
     drawn.sort(key=lambda rows: int(learner.lengths[rows].max(initial=0)))
     chosen = [drawn[len(drawn) * (2 * i + 1) // (2 * TIMED)] for i in range(TIMED)]
-    gradients = Gradients(learner, recipe, precision)
     learner.module.train()
-    gradients.compute(chosen[:1])
-    start = time.perf_counter()
-    for rows in chosen:
-        gradients.compute([rows])
-    return (time.perf_counter() - start) / TIMED
+    found: dict[Precision, list[float]] = {precision: [] for precision in precisions}
+    for rows in (chosen[0], *chosen):  # the first to warm up
+        taken: dict[Precision, list[float]] = {precision: [] for precision in precisions}
+        for precision in precisions * 2:
+            start = time.perf_counter()
+            Gradients(learner, recipe, precision).compute([rows])
+            taken[precision].append(time.perf_counter() - start)
+        for precision in precisions:
+            found[precision].append(min(taken[precision]))
+    return {precision: sum(times[1:]) / TIMED for precision, times in found.items()}
 
 
 def computes_bf16(device: torch.device) -> bool:
