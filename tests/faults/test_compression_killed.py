@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .project import Tiny, check_whole, side_by_side
 
 KILLS = 3
