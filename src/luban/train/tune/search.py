@@ -26,7 +26,7 @@ from luban.models.base import Refusal
 from luban.train.tune.config import TuneConfig
 from luban.train.tune.halving import goes_on, named, rungs
 from luban.train.tune.sampler import Told, ask
-from luban.train.tune.space import Values, shown, with_values
+from luban.train.tune.space import Values, as_yaml, shown, with_values
 
 LEAST_SHARE = 0.1
 """Of the budget: what a trial that was started may use even if less is left."""
@@ -180,6 +180,7 @@ class Search:
     def _yaml(self, values: Values) -> str:
         """The family with these values, as a line for `train.models`."""
         choice = with_values(self._config.family, values)
-        settings = {"kind": choice.kind, **choice.config.model_dump(mode="json", exclude_unset=True)}
-        flow = yaml.safe_dump(settings, default_flow_style=True, sort_keys=False, allow_unicode=True, width=100_000)
+        flow = yaml.safe_dump(
+            as_yaml(choice), default_flow_style=True, sort_keys=False, allow_unicode=True, width=100_000
+        )
         return flow.split("\n")[0]

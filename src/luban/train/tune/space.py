@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from luban.catalog import Choice, Config, nearest
@@ -87,12 +87,11 @@ def _below(prefix: str, config: Config) -> Iterator[Range]:
         found = searched(f"{prefix}{name}", field)
         if found is not None:
             yield found
-        elif isinstance(value, Config):
-            yield from _below(f"{prefix}{name}.", value)
-        elif isinstance(value, tuple):
-            for position, inner in enumerate(value):
-                if isinstance(inner, Config):
-                    yield from _below(f"{prefix}{name}.{position}.", inner)
+        inner = list(enumerate(value)) if isinstance(value, tuple) else [(None, value)]
+        for position, one in inner:
+            settings = one.config if isinstance(one, Choice) else one
+            if isinstance(settings, Config):
+                yield from _below(f"{prefix}{name}.{'' if position is None else f'{position}.'}", settings)
 
 
 def searched(name: str, field: FieldInfo) -> Range | None:
@@ -131,8 +130,7 @@ def ranges(family: Choice, space: Mapping[str, Any]) -> tuple[Range, ...]:
     if not known:
         raise ValueError(f"must name a family with searchable settings; {family.kind} has none")
     if not space:
-        stated = family.config.model_fields_set
-        free = tuple(found for name, found in known.items() if name.split(".")[0] not in stated)
+        free = tuple(found for name, found in known.items() if not _is_stated(family, name.split(".")))
         if not free:
             raise ValueError(f"must leave something to search: every searchable setting of {family.kind} is stated")
         return free
@@ -142,6 +140,17 @@ def ranges(family: Choice, space: Mapping[str, Any]) -> tuple[Range, ...]:
             hint = f"did you mean `{close}`? " if close else ""
             raise ValueError(f"`{name}` cannot be searched; {hint}searchable are: {', '.join(known)}")
     return tuple(_stated(family, known[name], entry) for name, entry in space.items())
+
+
+def _is_stated(value: Any, path: Sequence[str]) -> bool:
+    """Whether a setting was said, and does not have its default."""
+    first, rest = path[0], path[1:]
+    if isinstance(value, tuple):
+        return _is_stated(value[int(first)], rest)
+    config = value.config if isinstance(value, Choice) else value
+    if first not in config.model_fields_set:
+        return False
+    return not rest or _is_stated(getattr(config, first), rest)
 
 
 def _stated(family: Choice, default: Range, entry: Any) -> Range:
@@ -205,8 +214,9 @@ def as_stated(family: Choice, ranges: Sequence[Range]) -> Values:
     """What the family's settings have in these fields now."""
     found: Values = {}
     for one in ranges:
-        value: Any = family.config
+        value: Any = family
         for part in one.name.split("."):
+            value = value.config if isinstance(value, Choice) else value
             value = value[int(part)] if isinstance(value, tuple) else getattr(value, part)
         found[one.name] = value
     return found
@@ -214,26 +224,35 @@ def as_stated(family: Choice, ranges: Sequence[Range]) -> Values:
 
 def with_values(family: Choice, values: Mapping[str, Scalar]) -> Choice:
     """The family with some settings replaced, by dotted name. Raises ValidationError where one is not allowed."""
-    settings = family.config.model_dump(mode="json", exclude_unset=True)
+    settings = as_yaml(family.config)
     for name, value in values.items():
         _put(settings, family.config, name.split("."), value)
     return Choice(family.kind, type(family.config).model_validate(settings))
 
 
+def as_yaml(value: Any) -> Any:
+    """Settings that were stated, as they stand in a project file: defaults are left out."""
+    if isinstance(value, Choice):
+        return {"kind": value.kind, **as_yaml(value.config)}
+    if isinstance(value, Config):
+        return {
+            name: as_yaml(getattr(value, name)) for name in type(value).model_fields if name in value.model_fields_set
+        }
+    return (
+        [as_yaml(one) for one in value]
+        if isinstance(value, tuple)
+        else TypeAdapter(Any).dump_python(value, mode="json")
+    )
+
+
 def _put(settings: Any, config: Any, path: Sequence[str], value: Scalar) -> None:
-    """Set one value in a nest of settings of which the unset ones are filled in on the way."""
+    """Set one value in a nest of stated settings; those on the way that were not are added."""
     first, rest = path[0], path[1:]
-    if isinstance(config, tuple):
-        if not rest:
-            raise AssertionError("a list is searched by its entries' fields")
-        _put(settings[int(first)], config[int(first)], rest, value)
-    elif not rest:
+    config = config.config if isinstance(config, Choice) else config
+    if not rest:
         settings[first] = value
+    elif isinstance(config, tuple):
+        _put(settings[int(first)], config[int(first)], rest, value)
     else:
         inner = getattr(config, first)
-        if first not in settings:
-            whole = (
-                [one.model_dump(mode="json", exclude_unset=True) for one in inner] if isinstance(inner, tuple) else {}
-            )
-            settings[first] = whole
-        _put(settings[first], inner, rest, value)
+        _put(settings.setdefault(first, as_yaml(inner)), inner, rest, value)
