@@ -32,7 +32,7 @@ from luban.workshop import Workshop
 PREPARE_CODE = ("luban.prepare", "luban.data", "luban.features", "luban.engine")
 TRAIN_CODE = ("luban.train", "luban.models", "luban.features", "luban.tasks", "luban.bundle")
 COMPRESS_CODE = ("luban.compress", "luban.bundle")
-EVALUATE_CODE = ("luban.evaluate", "luban.tasks")
+EVALUATE_CODE = ("luban.evaluate", "luban.tasks", "luban.features", "luban.bundle", "luban.data")
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,25 @@ class Trained:
 
 
 @dataclass(frozen=True)
+class Evaluated:
+    """What `evaluate` leaves: figures, and errors to read, which are rows' own values."""
+
+    folder: Path
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The evaluation."""
+        found: dict[str, Any] = json.loads((self.folder / "evaluation.json").read_bytes())
+        return found
+
+    @property
+    def errors(self) -> dict[str, Any] | None:
+        """Errors to read; None where none were wanted."""
+        path = self.folder / "errors.json"
+        return json.loads(path.read_bytes()) if path.exists() else None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a run came to."""
 
@@ -71,9 +90,9 @@ def run(shop: Workshop, force: str | None = None) -> Outcome:
     """The whole line. `force` is the reason for releasing in spite of a failed gate."""
     dataset = prepare(shop)
     trained = compress(shop, dataset, train(shop, dataset))
-    evaluation = evaluate(shop, dataset, trained)
-    version = release(shop, dataset, trained, evaluation, force)
-    return Outcome(dataset, trained, evaluation, version)
+    evaluated = evaluate(shop, dataset, trained)
+    version = release(shop, dataset, trained, evaluated, force)
+    return Outcome(dataset, trained, evaluated.report, version)
 
 
 def prepare(shop: Workshop) -> Dataset:
@@ -105,8 +124,8 @@ def train(shop: Workshop, dataset: Dataset) -> Trained:
     project = shop.project
     facts = Facts(project.name, project.owner, project.purpose)
     task = choose_task(project.task, dataset)
-    tune = project.tune
-    config = [project.train.identity(), project.seed, task.kind, task.config.identity(), vars(facts)]
+    settings, tune = project.train.at(shop.folder), project.tune and project.tune.at(shop.folder)
+    config = [settings.identity(), project.seed, task.kind, task.config.identity(), vars(facts)]
     config.append(tune.identity() if tune else None)
     libraries = ["numpy", "scipy", "scikit-learn", "lightgbm", "onnx", "onnxruntime", "torch", "transformers"]
     libraries += ["optuna"] if tune else []
@@ -116,7 +135,7 @@ def train(shop: Workshop, dataset: Dataset) -> Trained:
         ledger = shop.home.ledger
         keep = Parts(shop.home, key, shop.lease)
         decide = partial(ledger.decide, key)
-        train_models(dataset, task, project.train, facts, project.seed, folder, keep, decide, shop.watch, tune)
+        train_models(dataset, task, settings, facts, project.seed, folder, keep, decide, shop.watch, tune)
         (folder / "decisions.json").write_bytes(canonical({"train": ledger.decisions(key)}))
 
     return Trained(shop.kept("train", key, make), {"train": key})
@@ -142,7 +161,7 @@ def compress(shop: Workshop, dataset: Dataset, trained: Trained) -> Trained:
     return Trained(shop.kept("compress", key, make), {**trained.keys, "compress": key})
 
 
-def evaluate(shop: Workshop, dataset: Dataset, trained: Trained) -> dict[str, Any]:
+def evaluate(shop: Workshop, dataset: Dataset, trained: Trained) -> Evaluated:
     """The chosen model on test rows, beside the baseline and the champion."""
     project = shop.project
     bundle = Bundle.load(trained.bundle, shop.project.train.threads)
@@ -156,19 +175,19 @@ def evaluate(shop: Workshop, dataset: Dataset, trained: Trained) -> dict[str, An
         "champion": opposing.identity if opposing else "",
     }
     config = [project.evaluate.identity(), project.seed]
-    key = shop.key("evaluate", EVALUATE_CODE, ("numpy", "scikit-learn"), config, inputs)
+    key = shop.key("evaluate", EVALUATE_CODE, ("numpy", "scipy", "scikit-learn", "onnxruntime"), config, inputs)
 
     def make(folder: Path, _: str) -> None:
         found = evaluate_bundle(bundle, opposing, dataset, trained.folder, project.seed, project.evaluate)
-        (folder / "evaluation.json").write_bytes(canonical(found))
+        (folder / "evaluation.json").write_bytes(canonical(found.evaluation))
+        if found.errors is not None:
+            (folder / "errors.json").write_bytes(canonical(found.errors))
 
-    folder = shop.kept("evaluate", key, make)
-    found: dict[str, Any] = json.loads((folder / "evaluation.json").read_bytes())
-    return found
+    return Evaluated(shop.kept("evaluate", key, make))
 
 
 def release(
-    shop: Workshop, dataset: Dataset, trained: Trained, evaluation: dict[str, Any], force: str | None = None
+    shop: Workshop, dataset: Dataset, trained: Trained, evaluated: Evaluated, force: str | None = None
 ) -> Version:
     """Through the gates into the registry."""
     candidate = Candidate(
@@ -177,7 +196,8 @@ def release(
         folder=trained.folder,
         keys=trained.keys,
         training=trained.report,
-        evaluation=evaluation,
+        evaluation=evaluated.report,
+        errors=evaluated.errors,
         run_id=shop.run_id,
     )
     shop.watch.verb("release", False)
