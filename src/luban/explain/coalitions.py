@@ -34,6 +34,9 @@ CORRELATIONS = (0.5, 1.0, 2.0)
 """Over n + 1: how much less alike a coalition's odd part is for each player that differs. Small ones suit worths that
 are nearly additive (trees, linear models), large ones such with many interactions (n-grams)."""
 
+ADDITIVE = 300.0
+"""Variance of what each player adds by itself, over that of the covariance: so large that it is not shrunk."""
+
 
 @dataclass(frozen=True, eq=False)
 class Shares:
@@ -135,53 +138,41 @@ class _Process:
 
 
 def _drawn(players: int, pairs: int, seed: int) -> np.ndarray:
-    """The full coalition, then distinct ones [pairs, n], no two of which are complements."""
+    """The full coalition, then distinct ones [pairs, n], no two of which are complements; all if there are no more."""
     rng = np.random.default_rng([seed, players, pairs])
-    drawn = [np.ones((1, players), bool)]
-    seen: set[bytes] = {np.packbits(np.zeros(players, bool)).tobytes(), np.packbits(np.ones(players, bool)).tobytes()}
-    count = 1
-    while count < pairs:
+    masks = np.ones((1, players), bool)
+    powers = np.uint64(1) << np.arange(players, dtype=np.uint64)
+    while len(masks) < min(pairs, 2 ** (players - 1)):
         sizes = rng.integers(1, players, 2 * pairs)
         order = rng.random((2 * pairs, players)).argsort(axis=1).argsort(axis=1)
-        masks = order < sizes[:, None]
-        fresh: list[np.ndarray] = []
-        for row, key, other in zip(masks, _keys(masks), _keys(~masks), strict=True):
-            if count + len(fresh) < pairs and key not in seen:
-                seen.update((key, other))
-                fresh.append(row)
-        count += len(fresh)
-        drawn.append(np.array(fresh, bool).reshape(-1, players))
-    return np.concatenate(drawn)
-
-
-def _keys(masks: np.ndarray) -> list[bytes]:
-    return [row.tobytes() for row in np.packbits(masks, axis=1)]
+        masks = np.concatenate([masks, order < sizes[:, None]])
+        # a coalition and its complement have one code: that of the one without the last player
+        codes = np.where(masks[:, -1:], ~masks, masks) @ powers
+        first = np.sort(np.unique(codes, return_index=True)[1])
+        masks = masks[first[:pairs]]
+    return masks
 
 
 def _covariance(players: int, correlation: float) -> np.ndarray:
     """Covariance [n + 1] of the odd part at two coalitions by how many players differ."""
     differing = np.arange(players + 1)
     near = np.exp((players - differing) * np.log1p(correlation) + differing * np.log1p(-correlation))
-    return np.asarray((near - near[::-1]) / 2)
+    return np.asarray((near - near[::-1]) / 2 + ADDITIVE * correlation * (players - 2 * differing))
 
 
 @lru_cache(maxsize=256)
 def _shapley_of_covariance(players: int, correlation: float) -> np.ndarray:
-    """[2, n + 1]: Shapley value, in the game S -> covariance(S, T), of a player outside (0) or inside (1) T, by |T|."""
-    table = _covariance(players, correlation)
-    found = np.zeros((2, players + 1))
-    for size in range(players + 1):
-        for inside in (0, 1):
-            others_in, others_out = size - inside, players - size - (1 - inside)
-            if others_in < 0 or others_out < 0:
-                continue
-            total = 0.0
-            for drawn in range(players):
-                low, high = max(0, drawn - others_out), min(others_in, drawn)
-                for both in range(low, high + 1):
-                    share = comb(others_in, both) * comb(others_out, drawn - both) / comb(players - 1, drawn)
-                    differ = others_in - both + drawn - both
-                    with_it, without = (differ, differ + 1) if inside else (differ + 1, differ)
-                    total += share * (table[with_it] - table[without])
-            found[inside, size] = total / players
+    """[2, n + 1]: Shapley value, in the game S -> covariance(S, T), of a player outside (0) or inside (1) T, by |T|.
+
+    Covariance is a product over players, so its multilinear extension is one too, and its Shapley value the integral of
+    that extension's derivative along the diagonal (Owen, "Multilinear Extensions of Games", 1972): a polynomial of
+    degree n - 1, which Gauss-Legendre quadrature integrates exactly.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(players // 2 + 1)
+    sizes = np.arange(players + 1)[:, None]
+    near, far = np.log1p(correlation * nodes), np.log1p(-correlation * nodes)
+    with np.errstate(over="ignore"):
+        inside = np.exp((sizes - 1) * near + (players - sizes) * far) @ weights
+        outside = np.exp(sizes * near + (players - 1 - sizes) * far) @ weights
+    found: np.ndarray = correlation * np.stack([-outside - 2 * ADDITIVE, inside + 2 * ADDITIVE])
     return found

@@ -28,7 +28,7 @@ class Shapley(Explainer):
     class Config(Explainer.Config):
         """How much is asked."""
 
-        exact_parts: int = Field(10, ge=1, le=16)
+        exact_parts: int = Field(12, ge=1, le=16)
         """Up to so many parts all coalitions are asked: 2 to the power of this."""
         coalitions: int = Field(1024, ge=16, le=4096)
         """Coalitions that are asked where there are more parts."""
