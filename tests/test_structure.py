@@ -29,7 +29,7 @@ ORDER = [
     ("release",),
     ("serve",),
     ("project", "workshop"),
-    ("lifecycle", "templates"),
+    ("lifecycle", "templates", "doctor"),
     ("cli",),
     ("checks",),
 ]

@@ -67,6 +67,10 @@ class Source(Component):
     def fingerprint(self) -> str:
         """SHA-256 over the content of all files (not their paths or times), in hexadecimal."""
 
+    def fetches(self) -> str | None:
+        """What reading would bring over a network, in words; None where all is on this machine. Asks no network."""
+        return None
+
     def pins(self) -> dict[str, str]:
         """What was read, for lineage: file or package to SHA-256."""
         return {}

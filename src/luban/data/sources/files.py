@@ -22,7 +22,7 @@ from luban.data.sources.csv import CsvOptions, read_csv
 from luban.data.sources.excel import ExcelOptions, read_excel
 from luban.data.sources.jsonl import read_jsonl
 from luban.data.sources.parquet import read_parquet
-from luban.data.sources.place import Place, find, fingerprint_of, is_folder
+from luban.data.sources.place import Place, elsewhere, find, fingerprint_of, is_folder
 from luban.data.sources.text_files import SUFFIXES as TEXT_SUFFIXES
 from luban.data.sources.text_files import TextFiles, TextOptions
 from luban.errors import DataError
@@ -79,6 +79,10 @@ class Files(Source):
             )
         settings = {**self.config.text.model_dump(), "folder": self.config.path}
         return TextFiles(TextFiles.Config.model_validate(settings)).at(self.base)
+
+    def fetches(self) -> str | None:
+        """The URL, where the path is one."""
+        return elsewhere(self.config.path)
 
     def fingerprint(self) -> str:
         """SHA-256 over the content of all files."""

@@ -58,15 +58,25 @@ def cache_folder() -> Path:
     return Path(os.environ.get("LUBAN_CACHE") or Path.home() / ".cache" / "luban")
 
 
+def cached(pin: Pin) -> Path | None:
+    """The folder of the package's files, if it was fetched before."""
+    place = _place(pin) / (pin.sha256 or "unpinned")
+    return _inside(pin, place) if place.is_dir() else None
+
+
+def _place(pin: Pin) -> Path:
+    return cache_folder() / "packages" / pin.index.value / quote(pin.name, safe="@") / quote(pin.version, safe="")
+
+
 def fetched(pin: Pin) -> Path:
     """The folder of the package's files, below the archive's single top folder.
 
     Raises DataError if there is no `sha256` to verify against or another one is found, if the client is missing or
     fails; StoreError if the cache cannot be written.
     """
-    place = cache_folder() / "packages" / pin.index.value / quote(pin.name, safe="@") / quote(pin.version, safe="")
-    if pin.sha256 is not None and (ready := place / pin.sha256).is_dir():
-        return _inside(pin, ready)
+    place = _place(pin)
+    if (ready := cached(pin)) is not None:
+        return ready
     try:
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetching-", dir=place) as beside:

@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from luban.catalog import nearest
 from luban.data.sources.base import RawBatch, Source
 from luban.data.sources.files import Files, FilesOptions
-from luban.data.sources.index import Index, Pin, fetched
+from luban.data.sources.index import Index, Pin, cached, fetched
 from luban.data.sources.text_files import TextFiles
 from luban.errors import DataError
 
@@ -73,8 +73,17 @@ class Package(Source):
         config = self.config
         if config.index == "installed":
             return _installed(config.name, config.version)
-        pin = Pin(Index(config.index), config.name, config.version or "", config.artifact, config.sha256)
-        return fetched(pin)
+        return fetched(self._pin())
+
+    def _pin(self) -> Pin:
+        config = self.config
+        return Pin(Index(config.index), config.name, config.version or "", config.artifact, config.sha256)
+
+    def fetches(self) -> str | None:
+        """The package, unless it is installed or in the cache."""
+        if self.config.index == "installed" or cached(self._pin()) is not None:
+            return None
+        return f"the {self._pin()}"
 
     def _source(self) -> Source:
         """The source that reads the files."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from luban.data.sources.base import Source
-from luban.data.sources.place import Place, find, find_one, fingerprint_of
+from luban.data.sources.place import Place, elsewhere, find, find_one, fingerprint_of
 
 
 class PathSource(Source):
@@ -15,6 +15,10 @@ class PathSource(Source):
         """The files, sorted by path. Raises DataError where there are none."""
         path = self.config.path
         return find(path, self.base) if self.many else [find_one(path, self.base)]
+
+    def fetches(self) -> str | None:
+        """The URL, where the path is one."""
+        return elsewhere(self.config.path)
 
     def fingerprint(self) -> str:
         """SHA-256 over the content of all files."""

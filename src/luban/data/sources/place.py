@@ -126,6 +126,15 @@ def resolve(path: str, base: Path | None = None) -> Place:
     return Place(fs, inner)
 
 
+def elsewhere(path: str) -> str | None:
+    """The path, if it names something that is not on this machine.
+
+    >>> elsewhere("s3://bucket/a.csv"), elsewhere("file:///a.csv"), elsewhere("a.csv")
+    ('s3://bucket/a.csv', None, None)
+    """
+    return path if "://" in path and not path.startswith(("file://", "local://")) else None
+
+
 def is_folder(path: str, base: Path | None = None) -> bool:
     """Whether `path` is a folder."""
     place = resolve(path, base)

@@ -18,7 +18,7 @@ from luban.catalog import Config, fingerprint
 from luban.data.sources.base import RawBatch, Reject, Source
 from luban.data.sources.csv import Encoding
 from luban.data.sources.encoding import encoding_of, open_utf8
-from luban.data.sources.place import READ_ERRORS, Place, find, is_folder, resolve, unreadable
+from luban.data.sources.place import READ_ERRORS, Place, elsewhere, find, is_folder, resolve, unreadable
 from luban.errors import DataError
 
 MAX_BATCH_CHARACTERS = 1 << 24
@@ -65,6 +65,11 @@ class TextFiles(Source):
         if self.config.files is not None:
             return [(label, p) for label, path in self.config.files.items() for p in find(path, self.base)]
         return classes(self.config.folder or "", self.base)
+
+    def fetches(self) -> str | None:
+        """The first URL among its paths."""
+        paths = self.config.files.values() if self.config.files is not None else [self.config.folder or ""]
+        return next(filter(None, map(elsewhere, paths)), None)
 
     def fingerprint(self) -> str:
         """SHA-256 over classes and content."""

@@ -1,0 +1,70 @@
+"""What a project needs: that its source can be read, and the extras that its components ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from luban.catalog import FAMILIES, SOURCES, STEPS
+from luban.doctor.finding import Finding
+from luban.doctor.installed import has_program, of_extra
+from luban.errors import ConfigError, LubanError
+from luban.project import Project, load_project
+
+AREA = "project"
+_PROGRAMS = {"pypi": ("pip",), "npm": ("npm",), "debian": ("apt-get", "dpkg-deb")}
+
+
+def project(path: Path) -> tuple[Project | None, list[Finding]]:
+    """The project at `path` and what it needs; None where its file cannot be read, which then is the finding."""
+    try:
+        found, folder = load_project(path)
+    except ConfigError as error:
+        return None, [Finding(AREA, "luban.yaml", "missing", error.message, error.hint, needed=True)]
+    state = [Finding(AREA, "luban.yaml", "ok", f"`{found.name}` in {folder}", needed=True)]
+    return found, [*state, *_source(found, folder), *_extras(found)]
+
+
+def _source(found: Project, folder: Path) -> Iterator[Finding]:
+    choice = found.data.source
+    source = SOURCES.resolve(choice.kind)(choice.config).at(folder)
+    if (what := source.fetches()) is not None:
+        index = getattr(choice.config, "index", None)
+        lacking = [name for name in _PROGRAMS.get(str(index), ()) if not has_program(name)]
+        if lacking:
+            text = f"{what} is not here yet, and fetching it needs {', '.join(lacking)}"
+            yield Finding(AREA, "source", "missing", text, f"Install {', '.join(lacking)}.", needed=True)
+        else:
+            yield Finding(AREA, "source", "warn", f"{what} is not here yet; it is not looked at", "luban prepare", True)
+        return
+    try:
+        batch = next(source.read(), None)
+    except LubanError as error:
+        yield Finding(AREA, "source", "missing", error.message, error.hint, needed=True)
+        return
+    names = [] if batch is None else batch.rows.schema.names
+    target = found.data.target
+    if target is not None and target not in names:
+        text = f"it has no column `{target}`, the target; its columns: {', '.join(names)}"
+        yield Finding(AREA, "source", "missing", text, "Name another in `data.target`.", needed=True)
+        return
+    yield Finding(AREA, "source", "ok", f"can be read; {len(names)} columns", needed=True)
+    if target is None:
+        text = "none is named: data can be prepared, and not learnt from"
+        yield Finding(AREA, "target", "warn", text, "Name a column in `data.target`.")
+
+
+def _extras(found: Project) -> Iterator[Finding]:
+    """Every extra that some component of the project asks for. Figures of classes take `train` in any case."""
+    listed = () if found.train.models == "auto" else found.train.models
+    steps = () if found.prepare.steps == "auto" else found.prepare.steps
+    classes = [*(FAMILIES.resolve(choice.kind) for choice in listed), *(STEPS.resolve(c.kind) for c in steps)]
+    extras = {"train", *(cls.extra for cls in classes)}
+    if found.tune is not None:
+        extras |= {FAMILIES.resolve(found.tune.family.kind).extra}
+        extras |= {"tune"} if found.tune.sampler != "grid" else set()
+    if os.environ.get("LUBAN_LEDGER", "").startswith("postgres"):
+        extras.add("postgres")
+    for extra in sorted(extras - {""}):
+        yield of_extra(extra, AREA, needed=True)
