@@ -38,7 +38,8 @@ def dataset(
     (folder / "rows.csv").write_text("\n".join(lines) + "\n", "utf-8")
     (folder / "luban.yaml").write_text(PROJECT.format(columns=columns, split=split), "utf-8")
     project, where = load_project(folder, ())
-    return lifecycle.prepare(Workshop.open(project, where))
+    with Workshop.open(project, where).working() as shop:
+        return lifecycle.prepare(shop)
 
 
 @dataclass
@@ -51,7 +52,10 @@ class Memory:
     decisions: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    def keep(self, key: str, make: Callable[[Path], None], *_: Any) -> Path:
+    def unfinished(self, key: str) -> None:
+        """Nothing here trains for long."""
+
+    def __call__(self, key: str, make: Callable[[Path], None]) -> Path:
         place = self.folder / hashlib.sha256(key.encode()).hexdigest()
         if not place.exists():
             if self.killed_at is not None and len(self.made) == self.killed_at:
@@ -69,7 +73,7 @@ class Memory:
         return self.decisions[key]
 
     def tools(self, **config: Any) -> Tools:
-        return Tools(TrainConfig.model_validate({"num_threads": 1, **config}), self.keep, self.decide, Watch())
+        return Tools(TrainConfig.model_validate({"num_threads": 1, **config}), self, self.decide, Watch())
 
     def train(self, data: Dataset, out: Path, seed: int = 0, **config: Any) -> dict[str, Any]:
         out.mkdir()
@@ -77,7 +81,7 @@ class Memory:
         watch.candidate = self.rows.append  # type: ignore[method-assign]
         settings = TrainConfig.model_validate({"num_threads": 1, **config})
         facts = Facts("made", "tests", "A made table.")
-        return train(data, task_of(data), settings, facts, seed, out, self.keep, self.decide, watch)
+        return train(data, task_of(data), settings, facts, seed, out, self, self.decide, watch)
 
 
 def task_of(data: Dataset) -> Task:

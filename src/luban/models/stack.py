@@ -70,9 +70,9 @@ class Stack(Family):
     class Config(Family.Config):
         """How members are weighed."""
 
-        penalty_rows: float = searchable(10.0, 1.0, 100.0, log=True, gt=0)
-        """Strength of the pull towards the plain mean: a weight that is off by 1 costs as much as so many rows each
-        a unit of loss worse."""
+        penalty_rows: float = searchable(10.0, 1.0, 1000.0, log=True, gt=0)
+        """Strength of the pull towards the plain mean: a weight that is off by 1 costs as much as the best member's
+        loss on so many rows."""
         negative: bool = searchable(False)
         """Let weights be negative: a member may be held against another."""
         max_members: int = searchable(5, 2, 8, ge=2)
@@ -114,7 +114,8 @@ class Stack(Family):
         """Weights [members, n] and bias [n] of least penalised loss."""
         members, rows, width = z_mbn.shape
         start = np.full((members, width), 1 / members)
-        strength = self.config.penalty_rows / max(rows, 1)
+        best = min(_loss(z_bn, y, head)[0] for z_bn in z_mbn)
+        strength = self.config.penalty_rows * max(best, 1e-6) / max(rows, 1)
 
         def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
             weights, bias = flat[:-width].reshape(members, width), flat[-width:]
