@@ -66,7 +66,7 @@ def _candidate(row: Mapping[str, Any], chosen: bool) -> dict[str, Any]:
     return {
         "candidate": f"{row['name']} ←" if chosen else row["name"],
         "status": row["status"],
-        "loss": None if row["loss"] is None else f"{row['loss']:.4f}",
+        "loss": None if row["loss"] is None else f"{row['loss']:.4f}{_spread(row)}",
         "seconds": None if row["seconds"] is None else f"{row['seconds']:.1f}",
         "note": row["reason"],
     }
@@ -82,6 +82,10 @@ def show_compression(trained: Trained, as_json: bool) -> None:
         print(f"{tried['method']} {tried['status']}. {tried['reason']}")
     what = f"compressed by {report['chosen']}" if report["chosen"] else "as it was trained"
     print(f"the bundle, {what}, is in {trained.bundle}")
+
+
+def _spread(row: Mapping[str, Any]) -> str:
+    return "" if row.get("spread") is None else f" ± {row['spread']:.4f}"
 
 
 def show_evaluation(
