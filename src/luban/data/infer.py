@@ -9,6 +9,7 @@ those that roles ask for.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -156,6 +157,8 @@ def as_text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (datetime, date)):
         return value.isoformat()
+    if isinstance(value, (list, dict)):
+        return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)
 
 
@@ -163,7 +166,7 @@ def _target(kind: str, reason: str, present: Sequence[Any]) -> tuple[str, str]:
     """A target's type: a category where its distinct values are few."""
     texts = {as_text(value) for value in present}
     count, rows = len(texts), len(present)
-    if kind == CLASSES or not rows:
+    if kind == CLASSES or not rows or pa.types.is_nested(FEATURES.resolve(kind).storage):
         return kind, reason
     if count <= 2:
         return CLASSES, f"the target has {count} distinct values"

@@ -56,6 +56,8 @@ class ColumnProfile:
             self._extremes(column)
 
     def _count(self, column: pa.Array) -> None:
+        if pa.types.is_list(column.type):
+            column = column.flatten()  # what a list holds is counted, not the list
         if self._counts is None or pa.types.is_nested(column.type):
             self._counts = None
             return

@@ -5,4 +5,5 @@ FEATURES = {
     "category": ".category:Category",
     "number": ".number:Number",
     "time": ".time:Time",
+    "tags": ".tags:Tags",
 }

@@ -134,12 +134,14 @@ class Feature(Component):
     """A column type. Stateless: everything learnt is in encoders.
 
     `storage` is the Arrow type of parsed values. `free_form` says that two equal values are copies,
-    not coincidence (a review, not a shoe size): exact copies are then dropped. `encoders` maps each
-    kind of array it can give to the class that makes it.
+    not coincidence (a review, not a shoe size): exact copies are then dropped. `missing_is_value` says that
+    a missing target has a meaning (none of the tags): its row is kept. `encoders` maps each kind of array it
+    can give to the class that makes it.
     """
 
     storage: ClassVar[pa.DataType]
     free_form: ClassVar[bool] = False
+    missing_is_value: bool = False
     encoders: ClassVar[dict[Kind, type[Encoder]]]
 
     @abstractmethod

@@ -11,6 +11,8 @@ array [size, n] a block, so that the graph is, for each block, Gather and MatMul
   are smoothed by a tenth of a row's weight: on 13,900 Chinese reviews, five folds, accuracy .856 against
   .846 at one whole (and .852 without ratios).
 
+- several tags are one logistic model each; a tag that all or no training rows have gets its log-odds.
+
 It knows no column type and no task.
 """
 
@@ -29,6 +31,7 @@ from luban.features.kinds import Arrays, BagConfig, Block, IndexConfig, Kind, Ve
 from luban.models.base import Family, FitContext, Fitted, Refusal
 from luban.models.products import design, double, product, single
 from luban.tasks.base import Head
+from luban.tasks.classes import log_odds
 
 if TYPE_CHECKING:
     from luban.bundle.graph import GraphBuilder
@@ -170,6 +173,10 @@ class Linear(Family):
         coefs, biases = [], []
         for number, target in enumerate(targets_bn.T):
             context.progress("fitting", number / targets_bn.shape[1])
+            if targets_bn.shape[1] > 1 and target.all() == target.any():
+                coefs.append(np.zeros(x.shape[1]))
+                biases.append(float(log_odds(target)))
+                continue
             _need_two(len(np.unique(target)))
             ratio = self._ratio(x, target, context.blocks)
             coef, bias = self._one(x if ratio is None else x.multiply(ratio).tocsr(), target, context.seed)

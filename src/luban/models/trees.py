@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -24,8 +25,10 @@ from luban.catalog import need, searchable
 from luban.errors import DataError
 from luban.features.kinds import Arrays, Block, Kind, VectorConfig, Want
 from luban.models.base import Family, FitContext, Fitted, Refusal
+from luban.models.baseline import FittedConstant
 from luban.models.tree_graph import TreeNodes, ensemble
 from luban.tasks.base import Head
+from luban.tasks.classes import log_odds
 
 if TYPE_CHECKING:
     from luban.bundle.graph import GraphBuilder
@@ -71,6 +74,27 @@ class FittedTrees(Fitted):
         return TreeNodes.of(self._booster.dump_model(num_iteration=self._rounds), self._head.width).arrays()
 
 
+class FittedColumns(Fitted):
+    """Models of one output each, side by side."""
+
+    def __init__(self, columns: Sequence[Fitted]) -> None:
+        super().__init__()
+        self._columns = tuple(columns)
+        self.notes = "; ".join(dict.fromkeys(getattr(column, "notes", "a constant") for column in self._columns))
+
+    def predict(self, arrays: Arrays) -> np.ndarray:
+        """Outputs [B, n] float64."""
+        return np.concatenate([np.asarray(column.predict(arrays), np.float64) for column in self._columns], axis=1)
+
+    def export(self, graph: GraphBuilder) -> str:
+        """The models' outputs side by side."""
+        return graph.node("Concat", [column.export(graph) for column in self._columns], axis=1)
+
+    def checkpoint(self) -> dict[str, np.ndarray]:
+        """What each model keeps, its number before the name."""
+        return {f"{i}.{k}": v for i, column in enumerate(self._columns) for k, v in column.checkpoint().items()}
+
+
 def matrix(arrays: Arrays, blocks: Sequence[Block]) -> np.ndarray:
     """The blocks' vectors side by side: [B, sum of widths] float32."""
     return np.concatenate([arrays[block.part("value")] for block in blocks], axis=1, dtype=np.float32)
@@ -104,13 +128,15 @@ class Trees(Family):
 
     def wants(self, head: Head) -> Sequence[Want] | Refusal:
         """Numbers as they are."""
-        if head.width > 1 and head.kind != "softmax":
-            return Refusal(f"trees have one output, but the target has {head.width}")
+        if head.width > 1 and head.kind == "real":
+            return Refusal(f"trees have one number, but the target has {head.width}")
         return (Want("vector", VectorConfig(scale="none", missing="nan")),)
 
     def fit(self, arrays: Arrays, y: np.ndarray, context: FitContext) -> Fitted:
         """Grow trees until validation rows gain no more. Raises DataError where y has one class only."""
         head = context.head
+        if head.kind == "binary" and head.width > 1:
+            return self._columns(arrays, y, context)
         if head.kind != "real" and len(np.unique(y)) < 2:
             raise DataError("Training rows must show at least two classes, but they all have the same.")
         lightgbm = need("lightgbm", "train")
@@ -126,6 +152,16 @@ class Trees(Family):
         rounds = int(context.decide("rounds", grow))
         booster = grown[0] if grown else lightgbm.train(self._parameters(context, x), train, rounds)
         return FittedTrees(booster, context.blocks, head, rounds, context.num_threads)
+
+    def _columns(self, arrays: Arrays, y_bn: np.ndarray, context: FitContext) -> Fitted:
+        """Trees of its own for each column of y; its log-odds where all rows of a column are alike."""
+        found: list[Fitted] = []
+        for number, y in enumerate(y_bn.T):
+            if y.min() == y.max():
+                found.append(FittedConstant(log_odds(y[:, None]), context.blocks[0]))
+                continue
+            found.append(self.fit(arrays, y, _one_column(context, number)))
+        return FittedColumns(found)
 
     def _grow(self, train: Any, context: FitContext, parameters: dict[str, Any]) -> Any:
         """A booster, stopped by validation rows, the bound on rounds, or the clock."""
@@ -166,6 +202,19 @@ class Trees(Family):
             return (steps,)
         small = {"leaves": 4, "learning_rate": 0.1}
         return (steps, small, steps | {"leaves": 15, "min_rows_per_leaf": 3})
+
+
+def _one_column(context: FitContext, number: int) -> FitContext:
+    """The context of one column of y, as one model of two classes sees it."""
+    width = context.head.width
+    return replace(
+        context,
+        head=Head("binary", 1),
+        y_valid=context.y_valid[:, number],
+        seconds_left=context.seconds_left / width,
+        decide=lambda key, make: context.decide(f"{number}:{key}", make),
+        progress=lambda what, share: context.progress(what, (number + share) / width),
+    )
 
 
 class _Report:

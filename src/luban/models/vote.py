@@ -20,7 +20,7 @@ from luban.catalog import searchable
 from luban.features.kinds import Arrays, Want
 from luban.models.base import Family, FitContext, Fitted, Member
 from luban.tasks.base import Head
-from luban.tasks.classes import fit_temperature
+from luban.tasks.classes import decision_temperature, fit_temperature
 
 if TYPE_CHECKING:
     from luban.bundle.graph import GraphBuilder
@@ -127,7 +127,6 @@ def temperature(outputs: np.ndarray, y: np.ndarray, head: Head) -> float:
     """What outputs [B, n] are divided by before they are weighed, as a task would calibrate them; 1 for numbers."""
     if head.kind == "real":
         return 1.0
-    logits = np.asarray(outputs, np.float64)
     if head.kind == "binary":
-        logits = np.concatenate([np.zeros((len(y), 1)), logits], axis=1)
-    return fit_temperature(logits, y.astype(np.int64))
+        return decision_temperature(outputs, y)
+    return fit_temperature(np.asarray(outputs, np.float64), y.astype(np.int64))

@@ -117,7 +117,7 @@ class Clean:
         schema = self.plan.schema
         missing = {c.name: values.is_null() for c, values in zip(schema.columns, columns, strict=True)}
         target = schema.target
-        if target is not None:
+        if target is not None and not self.plan.features[target.name].missing_is_value:
             for row in np.flatnonzero(missing[target.name].to_numpy(zero_copy_only=False)).tolist():
                 dropped.setdefault(row, Dropped(row, "target-missing", target.name, "has no value"))
         inputs = [missing[column.name].to_numpy(zero_copy_only=False) for column in schema.inputs]

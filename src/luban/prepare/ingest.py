@@ -38,11 +38,12 @@ class Varied:
         self.missing |= bool(column.null_count)
         if self.varied or column.null_count == len(column):
             return
-        if pa.types.is_nested(column.type):
-            self.varied = True
-            return
         present = column.drop_null()
         self.first = present[0] if self.first is None else self.first
+        if pa.types.is_nested(column.type):
+            first = self.first.as_py()
+            self.varied = any(value != first for value in present.to_pylist())
+            return
         self.varied = bool(pc.any(pc.not_equal(present, self.first)).as_py())
 
     def nothing_to_learn(self) -> str | None:

@@ -52,7 +52,7 @@ class Answered:
 def answer(body: bytes, served: Served, max_rows: int, request_id: str) -> Answered:
     """Everything between the two bodies. Raises Problem."""
     asked = read(body, served.bundle, max_rows)
-    faults = [fault(row, served.columns) for row in asked.rows]
+    faults = [fault(row, served.columns, served.lists) for row in asked.rows]
     good = [row for row, reason in zip(asked.rows, faults, strict=True) if reason is None]
     table = served.bundle.predict(good, asked.options) if good else None
     answers, num_errors = _merged(faults, table)
@@ -120,8 +120,8 @@ def _wrong(pointer: str, detail: str) -> Problem:
     return Problem("wrong-shape", detail, _FORM, {"errors": [{"pointer": pointer, "detail": detail}]})
 
 
-def fault(row: Any, columns: frozenset[str]) -> str | None:
-    """Why this cannot be asked as a row, or None; `columns` are those of the schema."""
+def fault(row: Any, columns: frozenset[str], lists: frozenset[str] = frozenset()) -> str | None:
+    """Why this cannot be asked as a row, or None; `columns` are the schema's, `lists` those that may hold lists."""
     if not isinstance(row, dict):
         return f"a row must be an object of columns, but got {_named(row)}"
     for name, value in row.items():
@@ -129,7 +129,7 @@ def fault(row: Any, columns: frozenset[str]) -> str | None:
             close = nearest(name, columns)
             known = f"did you mean `{close}`?" if close else f"columns: {', '.join(sorted(columns))}"
             return f"there is no column `{_short(name)}`; {known}"
-        if isinstance(value, (list, dict)):
+        if isinstance(value, (list, dict)) and not (name in lists and isinstance(value, list)):
             return f"{name}: must be text, a number, true, false or null, but got {_named(value)}"
     return None
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 ERROR = "error"
 SUFFIX = "_predicted"
-_ARROW = {"string": pa.string(), "number": pa.float64()}
+_ARROW = {"string": pa.string(), "number": pa.float64(), "array": pa.list_(pa.string())}
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,14 @@ class Served:
         return frozenset(column.name for column in self.bundle.schema.columns)
 
     @cached_property
+    def lists(self) -> frozenset[str]:
+        """Names of the columns whose values may be lists: inputs of such a type, and what is not read."""
+        import pyarrow as pa
+
+        features = self.bundle.preprocess.features
+        return frozenset(n for n in self.columns if n not in features or pa.types.is_list(features[n].storage))
+
+    @cached_property
     def counted(self) -> str | None:
         """The answer column whose values metrics count: the first, if it holds strings."""
         name, kind = next(iter(self.bundle.columns.items()))

@@ -153,7 +153,7 @@ def _schemas(served: Served) -> Json:
             },
             required=["rows"],
         ),
-        "Answer": _object({name: {"type": [kind, "null"]} for name, kind in served.bundle.columns.items()}),
+        "Answer": _object({name: _answer(kind) for name, kind in served.bundle.columns.items()}),
         "RowError": _object({"error": {"type": "string", "description": "Why this row got no answer."}}),
         "Response": _object({**identity, "answers": answers, "request_id": {"type": "string"}}),
         "Model": {"type": "object", "properties": identity, "required": list(identity)},
@@ -161,6 +161,11 @@ def _schemas(served: Served) -> Json:
         "Ready": _object({"status": {"const": "ready"}, **identity, "newest_refused": {"type": ["string", "null"]}}),
         "Problem": _problem_schema(),
     }
+
+
+def _answer(kind: str) -> Json:
+    listed: Json = {"items": {"type": "string"}} if kind == "array" else {}
+    return {"type": [kind, "null"], **listed}
 
 
 def _object(properties: Json, required: list[str] | None = None) -> Json:
@@ -182,6 +187,9 @@ def _column(served: Served, column: Column) -> Json:
     if column.role != "input":
         return {"description": f"{column.role} ({column.type}): may be sent, is not read."}
     storage = served.bundle.preprocess.features[column.name].storage
+    if pa.types.is_list(storage):
+        text = f"{column.type}: a list, or text as people write it."
+        return {"type": ["array", "string", "null"], "items": {"type": "string"}, "description": text}
     number_first = pa.types.is_floating(storage) or pa.types.is_integer(storage)
     kinds = ["number", "string"] if number_first else ["string", "number"]
     return {"type": [*kinds, "boolean", "null"], "description": f"{column.type}, as people write it."}

@@ -4,4 +4,6 @@ TASKS = {
     "binary": ".binary:Binary",
     "multiclass": ".multiclass:Multiclass",
     "regression": ".regression:Regression",
+    "tags": ".tags:Tags",
+    "ordinal": ".ordinal:Ordinal",
 }

@@ -45,11 +45,13 @@ class Task(Component):
     """An objective. Stateless; what it learns is its `Decoding`, which is plain JSON.
 
     `metrics` are names that `evaluate` resolves, the first decides which model is better.
-    `Options` is the request model, shown in OpenAPI. `ordered` says that class numbers are ranks.
+    `Options` is the request model, shown in OpenAPI. `ordered` says that class numbers are ranks,
+    `automatic` that `task: auto` may choose it.
     """
 
     metrics: ClassVar[tuple[str, ...]]
     ordered: ClassVar[bool] = False
+    automatic: ClassVar[bool] = True
     Options: ClassVar[type[TaskOptions]] = TaskOptions
 
     @abstractmethod
@@ -109,9 +111,22 @@ class Task(Component):
         """y, where it stands for classes or tags, as metrics have it: class numbers [B], or tags [B, n], int64."""
         return y.astype(np.int64)
 
+    def class_numbers(self, y: np.ndarray, head: Head) -> tuple[np.ndarray, int] | None:
+        """Class numbers [B] int64 of y and how many classes there are; None where a row has not just one class."""
+        return None
+
+    def favour(self, decoding: Decoding, log_weights: np.ndarray) -> Decoding:
+        """The decoding that answers as if each class's probability were multiplied by exp(log_weights [C]).
+
+        Probabilities stay as they are. A threshold that was stated stays too. Only asked of tasks with
+        `class_numbers`.
+        """
+        raise NotImplementedError
+
     def aims(self, decoding: Decoding) -> tuple[str, ...]:
-        """`metrics`, those first that the decoding was made for."""
-        return self.metrics
+        """`metrics`, first the one that the decoding was made for, where it names one as its `aim`."""
+        first = decoding.get("aim")
+        return self.metrics if first is None else (first, *(name for name in self.metrics if name != first))
 
     def uncalibrated(self, decoding: Decoding) -> Decoding:
         """The decoding without what was fitted to probabilities: how they were before calibration."""

@@ -1,15 +1,17 @@
 """Two classes: one logit, calibrated by a temperature, cut at a threshold.
 
 Decided here: classes stand in order of strings, the second is the positive one; `confidence` is the
-probability of the label that is given, also where a threshold other than 0.5 chose it.
+probability of the label that is given, also where a threshold other than 0.5 chose it. A model whose
+threshold was chosen for F1 or balanced accuracy is judged by that first; with any other threshold than 0.5
+by balanced accuracy, for accuracy would hold the threshold against it.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from luban.data.schema import Schema
 from luban.data.table import Table
@@ -26,7 +28,11 @@ from luban.tasks.classes import (
     fit_temperature,
     log_loss,
     refuse_target,
+    squashed,
 )
+from luban.tasks.thresholds import DECIMALS, balanced_threshold, f1_threshold
+
+_BALANCED = "balanced_accuracy"
 
 
 class BinaryOptions(TaskOptions):
@@ -39,6 +45,21 @@ class BinaryOptions(TaskOptions):
 class Binary(Task):
     """One of two classes."""
 
+    class Config(Task.Config):
+        """From when on the second class is the label."""
+
+        threshold: Literal["f1", "balanced"] | float | None = Field(None, union_mode="left_to_right")
+        """f1, balanced: what gives the highest F1 or balanced accuracy on validation rows; or a probability, 0 to
+        1. Left out: 0.5, or where `train.imbalance` puts it."""
+
+        @field_validator("threshold")
+        @classmethod
+        def _is_a_probability(cls, threshold: Any) -> Any:
+            if isinstance(threshold, float) and not 0 <= threshold <= 1:
+                raise ValueError(f"must be f1, balanced, or a probability from 0 to 1, but got {threshold}")
+            return threshold
+
+    config: Config
     metrics: ClassVar[tuple[str, ...]] = METRICS
     Options: ClassVar[type[TaskOptions]] = BinaryOptions
 
@@ -63,10 +84,35 @@ class Binary(Task):
         return np.array([np.log((positive + 0.5) / (len(y) - positive + 0.5))], np.float32)
 
     def calibrate(self, encoder: Encoder, outputs: np.ndarray, y: np.ndarray) -> Decoding:
-        """`classes`, `temperature` and `threshold` (0.5)."""
+        """`classes`, `temperature` and `threshold`; `aim`, the metric that it was chosen for, if not accuracy."""
         logits = np.stack([np.zeros(len(y)), outputs[:, 0].astype(np.float64)], axis=1)
         temperature = fit_temperature(logits, (y > 0.5).astype(np.int64))
-        return {"classes": class_names(encoder), "temperature": temperature, "threshold": 0.5}
+        found: Decoding = {"classes": class_names(encoder), "temperature": temperature, "threshold": 0.5}
+        stated = self.config.threshold
+        if stated == "f1":
+            return {**found, "threshold": f1_threshold(_positive(outputs, found), y > 0.5), "aim": "f1"}
+        if stated == "balanced":
+            return {**found, "threshold": balanced_threshold(_positive(outputs, found), y > 0.5), "aim": _BALANCED}
+        return found if stated in (None, 0.5) else {**found, "threshold": stated, "aim": _BALANCED}
+
+    def favour(self, decoding: Decoding, log_weights: np.ndarray) -> Decoding:
+        """The threshold moved, unless one was stated."""
+        if self.config.threshold is not None:
+            return decoding
+        threshold = round(float(squashed(log_weights[0] - log_weights[1])), DECIMALS)
+        return {**decoding, "threshold": threshold, "aim": _BALANCED}
+
+    def class_numbers(self, y: np.ndarray, head: Head) -> tuple[np.ndarray, int]:
+        """y as integers, and 2."""
+        return (y > 0.5).astype(np.int64), 2
+
+    def trivial(self, decoding: Decoding, outputs: np.ndarray) -> Decoding:
+        """The more frequent class; where F1 is aimed at the second, which alone has any."""
+        return {**self.uncalibrated(decoding), "threshold": 0.0 if decoding.get("aim") == "f1" else 0.5}
+
+    def answered(self, scores: np.ndarray, decoding: Decoding) -> np.ndarray:
+        """The second class from the threshold on."""
+        return np.asarray(scores[:, 1] >= decoding["threshold"], np.int64)
 
     def scores(self, outputs: np.ndarray, decoding: Decoding) -> np.ndarray:
         """Probabilities [B, 2] float64."""
@@ -99,10 +145,7 @@ class Binary(Task):
 
 def _positive(outputs: np.ndarray, decoding: Decoding) -> np.ndarray:
     """Probability [B] float64 of the second class; NaN where the output is."""
-    logits = outputs[:, 0].astype(np.float64)
-    with np.errstate(over="ignore"):
-        found: np.ndarray = 1 / (1 + np.exp(logits / -decoding["temperature"]))
-    return found
+    return squashed(outputs[:, 0].astype(np.float64) / decoding["temperature"])
 
 
 def _many(classes: int | None) -> str:

@@ -1,4 +1,4 @@
-"""What the two classification tasks share: class names, temperature, and the search for it.
+"""What the classification tasks share: class names, temperature, the search for it, and favoured classes.
 
 Temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", 2017): outputs are divided
 by one number that minimises log loss on validation rows. Decided here: a handful of perfectly separated
@@ -6,6 +6,9 @@ rows must not make a model certain of everything, nor a handful of rows move it 
 row of a class with n validation rows is taken as (n + 1/4) / (n + 1/2), milder than Platt's (n + 1) / (n + 2)
 ("Probabilistic Outputs for Support Vector Machines", 1999), and the temperature has a prior, log-normal
 around 1 with deviation 1/2; with no rows it is 1.
+
+Favoured classes (Menon et al., "Long-tail learning via logit adjustment", 2021, post hoc): `offsets` are added to
+the logarithms of probabilities before an answer is chosen; the probabilities that are given out stay honest.
 """
 
 from __future__ import annotations
@@ -101,6 +104,41 @@ def fit_temperature(logits: np.ndarray, y: np.ndarray) -> float:
             at_right = loss(math.exp(right))
     found = math.exp((low + high) / 2)
     return round(found, 6) if loss(found) < loss(1.0) else 1.0
+
+
+def decision_temperature(logits: np.ndarray, y: np.ndarray) -> float:
+    """The temperature that suits independent yes-or-no logits [B, n] to y [B, n] in {0, 1}, all decisions alike."""
+    flat = np.asarray(logits, np.float64).ravel()
+    return fit_temperature(np.stack([np.zeros_like(flat), flat], axis=1), (y.ravel() > 0.5).astype(np.int64))
+
+
+def squashed(logits: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-logits)) float64; NaN where they are."""
+    with np.errstate(over="ignore"):
+        found: np.ndarray = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
+    return found
+
+
+def log_odds(y: np.ndarray) -> np.ndarray:
+    """Log-odds [n] float32 of each column of y [B, n], with half a row added to both sides so that they are finite."""
+    positive = y.sum(axis=0, dtype=np.float64)
+    return np.asarray(np.log((positive + 0.5) / (len(y) - positive + 0.5)), np.float32)
+
+
+def favoured(decoding: Decoding, log_weights: np.ndarray) -> Decoding:
+    """A decoding with `offsets`; what is aimed at then is that each class is found."""
+    offsets = [round(float(weight), 6) for weight in log_weights]
+    return {**decoding, "offsets": offsets, "aim": "balanced_accuracy"}
+
+
+def offset(scores: np.ndarray, decoding: Decoding) -> np.ndarray:
+    """Probabilities [B, C] times the exponential of the decoding's `offsets`, where it has any; not normalised."""
+    return scores * np.exp(np.asarray(decoding["offsets"])) if "offsets" in decoding else scores
+
+
+def plain(decoding: Decoding) -> Decoding:
+    """A decoding that favours no class, and still aims at what it aimed at."""
+    return {name: value for name, value in decoding.items() if name != "offsets"}
 
 
 def log_loss(probabilities: np.ndarray, y: np.ndarray) -> float:

@@ -21,8 +21,11 @@ from luban.tasks.classes import (
     answer_columns,
     class_names,
     class_numbers,
+    favoured,
     fit_temperature,
     log_loss,
+    offset,
+    plain,
     refuse_target,
 )
 
@@ -70,12 +73,28 @@ class Multiclass(Task):
             logits /= logits.sum(axis=1, keepdims=True)
         return logits
 
+    def answered(self, scores: np.ndarray, decoding: Decoding) -> np.ndarray:
+        """The most probable class [B], after favour."""
+        return np.asarray(offset(scores, decoding).argmax(axis=1))
+
+    def class_numbers(self, y: np.ndarray, head: Head) -> tuple[np.ndarray, int]:
+        """y, and the number of classes."""
+        return y, head.width
+
+    def favour(self, decoding: Decoding, log_weights: np.ndarray) -> Decoding:
+        """Answers by weighed probabilities."""
+        return favoured(decoding, log_weights)
+
+    def trivial(self, decoding: Decoding, outputs: np.ndarray) -> Decoding:
+        """The most frequent class."""
+        return plain(self.uncalibrated(decoding))
+
     def decode(self, outputs: np.ndarray, decoding: Decoding, options: TaskOptions) -> Table:
         """`label`, `confidence`, `probability_<class>` for every class."""
         classes = decoding["classes"]
         probabilities = self.scores(outputs, decoding)
-        best = probabilities.argmax(axis=1)
-        confidence = probabilities.max(axis=1).tolist()
+        best = self.answered(probabilities, decoding)
+        confidence = probabilities[np.arange(len(best)), best].tolist()
         columns = {
             "label": [classes[i] for i in best.tolist()],
             "confidence": confidence,

@@ -120,8 +120,13 @@ def reads_directly(data: TrainData, family: Family) -> bool:
 def _inputs(data: TrainData, planned_inputs: Sequence[PlannedInput]) -> Inputs:
     pairs: list[tuple[str, Encoder]] = []
     converters: list[tuple[str, Encoder, str]] = []
+    seen: set[str] = set()
     for item in planned_inputs:
         encoder = data.encoder(item.column, item.want)
+        key = f"{item.column}/{encoder.state_fingerprint}/{item.converter}"
+        if key in seen:  # wants that differ only in what the column's type ignores
+            continue
+        seen.add(key)
         pairs.append((item.column, encoder))
         if item.converter is not None:
             converters.append((item.column, encoder, item.converter))

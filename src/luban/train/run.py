@@ -44,7 +44,7 @@ def choose_task(task: Choice | str, dataset: Dataset) -> Task:
     asked = (
         [(task.kind, TASKS.resolve(task.kind)(task.config))]
         if isinstance(task, Choice)
-        else [(name, TASKS.make(name)) for name in TASKS.own()]
+        else [(name, TASKS.make(name)) for name in TASKS.own() if TASKS.resolve(name).automatic]
     )
     reasons = []
     candidate: Task
@@ -60,7 +60,7 @@ def choose_task(task: Choice | str, dataset: Dataset) -> Task:
 
 def _classes(dataset: Dataset, column: str) -> int | None:
     counts = dataset.report.get("class_counts")
-    return len(set(dataset.values(column, "train"))) if counts is None else len(counts)
+    return len(set(map(str, dataset.values(column, "train")))) if counts is None else len(counts)
 
 
 def train(

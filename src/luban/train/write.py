@@ -96,4 +96,4 @@ def _draft(data: TrainData, facts: Facts, final: Final) -> Draft:
 
 def _plain(value: Any) -> Any:
     """A parsed value as JSON has it: what is no string, number or truth value as text."""
-    return value if isinstance(value, (str, int, float, bool)) else str(value)
+    return value if isinstance(value, (str, int, float, bool, list)) else str(value)

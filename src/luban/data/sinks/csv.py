@@ -1,8 +1,8 @@
 """CSV and TSV: UTF-8, quoted only where it must be.
 
 Decided here: null is an empty field and "" a quoted one, so that reading gives back what was written; lines end
-in a line feed; nested values are JSON; times are ISO 8601. Values are not changed, so a
-spreadsheet that takes text for formulas should be given .xlsx.
+in a line feed; lists of labels are joined by "; ", other nested values are JSON; times are ISO 8601. Values are
+not changed, so a spreadsheet that takes text for formulas should be given .xlsx.
 """
 
 from __future__ import annotations

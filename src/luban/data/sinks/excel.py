@@ -1,8 +1,9 @@
 """Excel workbooks (.xlsx): one sheet, written row by row in bounded memory.
 
 Decided here: text stays text, whatever it begins with (no formulas, no links); whole numbers that Excel would
-round, times with a zone, NaN and infinity are text; nested values are JSON. What a sheet cannot hold (1,048,576 rows
-with the header, 16,384 columns, 32,767 characters in a cell) is refused in words, never cut.
+round, times with a zone, NaN and infinity are text; lists of labels are joined by "; ", other nested values are
+JSON. What a sheet cannot hold (1,048,576 rows with the header, 16,384 columns, 32,767 characters in a cell) is
+refused in words, never cut.
 """
 
 from __future__ import annotations

@@ -1,19 +1,24 @@
 """Values that a format has no type for, as text.
 
-Decided here: nested values are JSON, times are ISO 8601, decimals are their digits; NaN and infinity, which JSON
-does not know, become null in it; bytes are refused, because any text for them would be a guess.
+Decided here: lists of labels are joined by "; ", other nested values are JSON, times are ISO 8601, decimals are
+their digits; NaN and infinity, which JSON does not know, become null in it; bytes are refused, because any text
+for them would be a guess.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import decimal
+import re
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
 from luban.errors import DataError
+
+_AMBIGUOUS = re.compile(r"[;；\n]|^\s|\s$|^$|^\[")
+"""What a label must not hold if it is to be read back from labels joined by a semicolon."""
 
 
 def default(value: Any) -> Any:
@@ -36,7 +41,13 @@ def json_line(value: Any) -> bytes:
 
 
 def nested(value: Any) -> Any:
-    """JSON for lists and objects; other values as they are."""
+    """Lists of labels joined, JSON for other lists and objects; other values as they are.
+
+    >>> nested(["late", "cold"]), nested([]), nested(["a; b"]), nested([1, 2])
+    ('late; cold', '', '["a; b"]', '[1,2]')
+    """
+    if isinstance(value, list) and all(isinstance(x, str) and not _AMBIGUOUS.search(x) for x in value):
+        return "; ".join(value)
     return json_line(value)[:-1].decode("utf-8") if isinstance(value, dict | list) else value
 
 
