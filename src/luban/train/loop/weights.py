@@ -135,7 +135,7 @@ class Average:
             return
         decay = min(self._recipe.ema_decay, (1 + self.count) / (10 + self.count))
         share = 1.0 / self.count if kind == "swa" else 1.0 - decay
-        torch._foreach_lerp_(list(self.mean.values()), list(now.values()), share)
+        torch._foreach_lerp_([self.mean[name] for name in now], list(now.values()), share)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
