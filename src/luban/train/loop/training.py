@@ -162,8 +162,8 @@ class _Run:
                 if not is_out_of_memory(error):
                     raise
                 said = str(error)
-            self._cut(pieces, said)
             restore(before)
+            self._cut(pieces, said)
 
     def _cut(self, pieces: int, said: str) -> None:
         """From this step on, twice as many pieces; written down at once, for a resumed run must do the same."""
