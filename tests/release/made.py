@@ -52,7 +52,7 @@ def make_case(folder: Path) -> Case:
     with Workshop.open(project, where).working() as shop:
         dataset = lifecycle.prepare(shop)
         trained = lifecycle.compress(shop, dataset, lifecycle.train(shop, dataset))
-        evaluation = lifecycle.evaluate(shop, dataset, trained)
+        evaluation = lifecycle.evaluate(shop, dataset, trained).report
     return Case(
         bundle=Bundle.load(trained.bundle),
         dataset=dataset,

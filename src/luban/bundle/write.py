@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,11 +82,17 @@ def write_bundle(folder: Path, draft: Draft) -> Manifest:
 
 
 def with_reports(
-    source: Path, folder: Path, reports: Mapping[str, bytes], lineage: Mapping[str, Any], audit_head: str
+    source: Path,
+    folder: Path,
+    reports: Mapping[str, bytes],
+    lineage: Mapping[str, Any],
+    audit_head: str,
+    personal: Collection[str] = (),
 ) -> Manifest:
     """Copy the bundle `source` into the empty `folder` with these reports, lineage and audit head.
 
-    `reports` maps names ("report.html") to bytes; they land in `reports/`. Identity is unchanged.
+    `reports` maps names ("report.html") to bytes; they land in `reports/`; those that hold rows' values are named in
+    `personal`. Identity is unchanged.
     """
     old = read_manifest((source / MANIFEST).read_bytes(), str(source))
     kept = {name: spec for name, spec in old.files.items() if not name.startswith("reports/")}
@@ -96,9 +102,11 @@ def with_reports(
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, target)
     files = {**kept, **{name: _spec(data) for name, data in added.items()}}
+    listed = {name for name in old.personal if name in kept} | {f"reports/{name}" for name in personal}
     manifest = old.model_copy(
         update={
             "files": dict(sorted(files.items())),
+            "personal": tuple(sorted(listed & files.keys())),
             "lineage": {**old.lineage, **lineage},
             "audit_head": audit_head,
         }

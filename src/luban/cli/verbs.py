@@ -87,7 +87,7 @@ def evaluate(project: ProjectPath = HERE, sets: Sets = None, as_json: AsJson = F
     def work(shop: Workshop) -> None:
         dataset = lifecycle.prepare(shop)
         trained = lifecycle.compress(shop, dataset, lifecycle.train(shop, dataset))
-        show_evaluation(shop, dataset, trained, lifecycle.evaluate(shop, dataset, trained), as_json)
+        show_evaluation(shop, dataset, trained, lifecycle.evaluate(shop, dataset, trained).report, as_json)
 
     _work(project, sets, as_json, wait_s, None, work)
 

@@ -3,8 +3,9 @@
 Source: Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979; percentile intervals as in
 Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 13. Decided here: all models and
 metrics see the same resamples, so that differences are paired; resamples that do not define a
-metric are left out of its interval, and an interval needs half of them; work is done in pieces of
-bounded memory. It knows no metric by name.
+metric are left out of its interval, and an interval needs half of them; rows that hang together (clusters)
+are drawn together, as in Davison and Hinkley, "Bootstrap Methods and their Application", 1997, sec. 3.8; work is
+done in pieces of bounded memory. It knows no metric by name.
 """
 
 from __future__ import annotations
@@ -30,24 +31,37 @@ Figures = dict[str, dict[str, np.ndarray]]
 """By model, by metric: [R] float64, NaN where undefined."""
 
 
-def draws_of(num_rows: int, num_resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Counts [r, num_rows] float64 of rows drawn with replacement, piece by piece."""
+def draws_of(num_rows: int, num_resamples: int, seed: int, clusters: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Counts [r, num_rows] float64 of rows drawn with replacement, piece by piece.
+
+    With `clusters` [num_rows] int64 from 0, as many clusters are drawn as there are, each with all its rows.
+    """
     rng = np.random.default_rng(seed)
+    units = num_rows if clusters is None else int(clusters.max()) + 1
     size = max(1, min(num_resamples, PIECE // max(num_rows, 1)))
     for start in range(0, num_resamples, size):
         count = min(size, num_resamples - start)
-        drawn = rng.integers(0, num_rows, size=(count, num_rows))
-        flat = (drawn + np.arange(count)[:, None] * num_rows).ravel()
-        yield np.bincount(flat, minlength=count * num_rows).reshape(count, num_rows).astype(np.float64)
+        drawn = rng.integers(0, units, size=(count, units))
+        flat = (drawn + np.arange(count)[:, None] * units).ravel()
+        counts = np.bincount(flat, minlength=count * units).reshape(count, units).astype(np.float64)
+        yield counts if clusters is None else counts[:, clusters]
 
 
-def resample(models: Mapping[str, Scored], metrics: Mapping[str, Metric], num_resamples: int, seed: int) -> Figures:
+def resample(
+    models: Mapping[str, Scored],
+    metrics: Mapping[str, Metric],
+    num_resamples: int,
+    seed: int,
+    clusters: np.ndarray | None = None,
+) -> Figures:
     """Every metric of every model over the same resamples; see `enough` for how many of them."""
     rows = next(iter(models.values()))
     wanted = {name: enough(metric, rows, num_resamples) for name, metric in metrics.items()}
+    if clusters is not None and len(rows) > 1 and not clusters.any():
+        wanted = dict.fromkeys(metrics, 0)  # one cluster, drawn again and again, says nothing
     found: dict[str, dict[str, list[np.ndarray]]] = {name: {m: [] for m in metrics} for name in models}
     done = 0
-    for weights in draws_of(len(rows), max(wanted.values()), seed):
+    for weights in draws_of(len(rows), max(wanted.values()), seed, clusters):
         for name, scored in models.items():
             draws = Draws(scored, weights)
             for metric_name, metric in metrics.items():

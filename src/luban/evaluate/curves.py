@@ -16,10 +16,10 @@ import numpy as np
 from luban.evaluate.findings import Answered, CoverageRisk, Curve, Curves, Residuals, ValueBin
 from luban.evaluate.intervals import wilson
 from luban.evaluate.records import DECIMALS
-from luban.evaluate.scored import KNOWS_LABELS, KNOWS_VALUES, Scored
+from luban.evaluate.scored import KNOWS_ANSWERS, KNOWS_VALUES, Scored
 
 MAX_POINTS = 200
-MAX_SCORES = 4_000_000
+MAX_SCORES = 2_000_000
 """Rows × classes that are ranked at most."""
 NUM_WEAKEST = 5
 SHARES = (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
@@ -30,9 +30,9 @@ _GRID = np.linspace(0, 1, 101)
 
 def curves(rows: Scored, labels: Sequence[str], level: float) -> Curves:
     """All curves that these answers [B] allow; `labels` are the classes as people read them."""
-    if KNOWS_LABELS in rows.has:
+    if KNOWS_ANSWERS in rows.has:
         roc, pr, num_rows = _rankings(rows, labels)
-        reason = None if roc else "all test rows are of one class, so nothing can be ranked"
+        reason = None if roc else "the test rows are of one class, so nothing can be ranked"
         return Curves(roc=roc, pr=pr, num_rows=num_rows, coverage_risk=coverage_risk(rows, level), reason=reason)
     if KNOWS_VALUES in rows.has:
         return Curves(num_rows=len(rows), residuals=residuals(rows))
@@ -41,24 +41,19 @@ def curves(rows: Scored, labels: Sequence[str], level: float) -> Curves:
 
 def _rankings(rows: Scored, labels: Sequence[str]) -> tuple[tuple[Curve, ...], tuple[Curve, ...], int]:
     """ROC and precision-recall curves, and the rows they were taken from."""
-    truth, probability = rows.truth, rows.probability
     if rows.num_classes == 2:
-        found = _Ranking(truth == 1, probability[:, 1])
-        if not found.defined:
-            return (), (), len(truth)
-        return (found.roc(labels[1]),), (found.pr(labels[1]),), len(truth)
-    count = max(1, min(len(truth), MAX_SCORES // rows.num_classes))
-    if count < len(truth):
-        chosen = np.linspace(0, len(truth) - 1, count).astype(np.int64)
-        truth, probability = truth[chosen], probability[chosen]
-    by_class = {
-        int(number): ranking
-        for number in np.unique(truth)
-        if (ranking := _Ranking(truth == number, probability[:, number])).defined
-    }
+        found = _Ranking(*rows.one(1))
+        return ((found.roc(labels[1]),), (found.pr(labels[1]),), len(rows)) if found.defined else ((), (), len(rows))
+    count = max(1, min(len(rows), MAX_SCORES // rows.num_labels))
+    if count < len(rows):
+        rows = rows.take(np.linspace(0, len(rows) - 1, count).astype(np.int64))
+    numbers = np.arange(rows.num_labels)
+    ranked = {number: _Ranking(*rows.one(number)) for number in range(rows.num_labels)}
+    by_class = {number: ranking for number, ranking in ranked.items() if ranking.defined}
     if not by_class:
         return (), (), count
-    micro = _Ranking((np.arange(rows.num_classes) == truth[:, None]).ravel(), probability.ravel())
+    has = numbers == rows.truth[:, None] if rows.tags is None else rows.truth > 0
+    micro = _Ranking(has.ravel(), rows.probability.ravel())
     weakest = sorted(by_class, key=lambda number: (by_class[number].average_precision, number))[:NUM_WEAKEST]
     roc = [_macro([r.roc_at() for r in by_class.values()], [r.roc_area for r in by_class.values()])]
     pr = [_macro([r.pr_at() for r in by_class.values()], [r.average_precision for r in by_class.values()])]

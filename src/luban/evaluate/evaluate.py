@@ -30,6 +30,7 @@ from luban.evaluate.scored import Scored, scored, truth_of
 from luban.tasks.base import Decoding, Task
 
 MODEL, BASELINE, CHAMPION = "model", "baseline", "champion"
+TOO_LONG = "an interval would take too long: every class ranks all rows in every resample"
 
 
 def evaluate(
@@ -40,34 +41,18 @@ def evaluate(
     seed: int,
     config: EvaluateConfig,
     champion_decoding: Decoding | None = None,
+    clusters: np.ndarray | None = None,
 ) -> Evaluation:
     """Measure outputs [B, n] before squashing, by model name, against y [B] as the task encodes it.
 
     `outputs` has "model" and "baseline", and may have "champion", which is decoded by
-    `champion_decoding` where one is given. Raises DataError for outputs that do not fit y.
+    `champion_decoding` where one is given. `clusters` [B] int64 from 0 name rows that hang together, which
+    resamples then draw or leave as one. Raises DataError for outputs that do not fit y.
     """
-    for name in (MODEL, BASELINE):
-        if name not in outputs:
-            raise DataError(f"`outputs` must have `{name}`, but got {', '.join(outputs) or 'nothing'}.")
-    own = {BASELINE: task.trivial(decoding, outputs[BASELINE])}
-    if champion_decoding is not None:
-        own[CHAMPION] = champion_decoding
-    truth = truth_of(task, decoding, y, outputs[MODEL])
-    models = {name: scored(task, own.get(name, decoding), truth, found) for name, found in outputs.items()}
-    for name, rows in models.items():
-        if rows.num_labels != models[MODEL].num_labels:
-            raise DataError(
-                f"`{name}` must know {models[MODEL].num_labels} classes as the model does, but it knows "
-                f"{rows.num_labels}.",
-                "Models of different targets cannot be compared: leave it out.",
-            )
+    models = _models(task, decoding, y, outputs, champion_decoding)
     aims = task.aims(decoding)
-    metrics = _metrics(aims, models)
-    figures = bootstrap.resample(models, metrics, config.num_resamples, seed)
-    estimates = {
-        name: {m: _estimate(rows, metrics[m], figures[name][m], config.level) for m in metrics}
-        for name, rows in models.items()
-    }
+    metrics = metrics_for(aims, models)
+    figures, estimates = measured(models, metrics, config, seed, clusters)
     model = models[MODEL]
     labels = labels_of(decoding, model)
     return Evaluation(
@@ -84,18 +69,62 @@ def evaluate(
         confusion=_confusion(model, labels) if model.num_classes else None,
         calibration=_calibration(task, decoding, outputs[MODEL], model) if labels else None,
         coverage=_coverage(task, model),
-        method=_method(config),
+        method=_method(config, clusters),
     )
 
 
-def _metrics(aims: tuple[str, ...], models: Mapping[str, Scored]) -> dict[str, Metric]:
+def measured(
+    models: Mapping[str, Scored],
+    metrics: Mapping[str, Metric],
+    config: EvaluateConfig,
+    seed: int,
+    clusters: np.ndarray | None,
+) -> tuple[bootstrap.Figures, dict[str, dict[str, Estimate]]]:
+    """Resampled figures, and values with intervals, by model and metric."""
+    figures = bootstrap.resample(models, metrics, config.num_resamples, seed, clusters)
+    together = clusters is not None and len(clusters) > 1 and not clusters.any()
+    lacking = "all test rows hang together" if together else TOO_LONG
+    estimates = {
+        name: {m: _estimate(rows, metrics[m], figures[name][m], config.level, lacking) for m in metrics}
+        for name, rows in models.items()
+    }
+    return figures, estimates
+
+
+def _models(
+    task: Task,
+    decoding: Decoding,
+    y: np.ndarray,
+    outputs: Mapping[str, np.ndarray],
+    champion_decoding: Decoding | None,
+) -> dict[str, Scored]:
+    """Every model's answers, each with its own decoding."""
+    for name in (MODEL, BASELINE):
+        if name not in outputs:
+            raise DataError(f"`outputs` must have `{name}`, but got {', '.join(outputs) or 'nothing'}.")
+    own = {BASELINE: task.trivial(decoding, outputs[BASELINE])}
+    if champion_decoding is not None:
+        own[CHAMPION] = champion_decoding
+    truth = truth_of(task, decoding, y, outputs[MODEL])
+    models = {name: scored(task, own.get(name, decoding), truth, found) for name, found in outputs.items()}
+    for name, rows in models.items():
+        if rows.num_labels != models[MODEL].num_labels:
+            raise DataError(
+                f"`{name}` must know {models[MODEL].num_labels} classes as the model does, but it knows "
+                f"{rows.num_labels}.",
+                "Models of different targets cannot be compared: leave it out.",
+            )
+    return models
+
+
+def metrics_for(aims: tuple[str, ...], models: Mapping[str, Scored]) -> dict[str, Metric]:
     """All metrics that every model's rows have what they need for, those that the task names first."""
     has = frozenset.intersection(*(rows.has for rows in models.values()))
     named = {name: metric(name) for name in aims}
     return {name: found for name, found in {**named, **METRICS}.items() if found.needs in has}
 
 
-def _estimate(rows: Scored, found: Metric, figures: np.ndarray, level: float) -> Estimate:
+def _estimate(rows: Scored, found: Metric, figures: np.ndarray, level: float, lacking: str) -> Estimate:
     try:
         value = finite(found.value(rows))
     except Undefined as undefined:
@@ -105,7 +134,7 @@ def _estimate(rows: Scored, found: Metric, figures: np.ndarray, level: float) ->
     low, high, count = bootstrap.interval(figures, level)
     reason = None if count else "fewer than half of the resamples define it"
     if not len(figures):
-        reason = "an interval would take too long: every class ranks all rows in every resample"
+        reason = lacking
     return Estimate(
         value=value, low=low, high=high, higher_is_better=found.higher_is_better, resamples=count, reason=reason
     )
@@ -183,10 +212,16 @@ def _coverage(task: Task, model: Scored) -> Coverage | None:
     )
 
 
-def _method(config: EvaluateConfig) -> str:
+def _method(config: EvaluateConfig, clusters: np.ndarray | None) -> str:
+    together = ""
+    if clusters is not None:
+        together = (
+            f" Rows of one subject or group hang together: resamples draw {int(clusters.max()) + 1:,} such clusters, "
+            "not rows, and McNemar's test, which knows none, is too sure of itself."
+        )
     return (
         f"Values by scikit-learn. {config.level:.0%} percentile intervals over {config.num_resamples:,} bootstrap "
         "resamples of the test rows (Efron 1979). Differences are paired: both models on the same resamples. "
         "McNemar's exact test compares who is right where only one is. Calibration error over "
-        f"{calibration.NUM_BINS} equal bins of confidence (Guo et al. 2017)."
+        f"{calibration.NUM_BINS} equal bins of confidence (Guo et al. 2017).{together}"
     )

@@ -126,7 +126,7 @@ class Slices(Record):
     """Slices of the test rows, the worst first."""
 
     figure: str
-    """`accuracy`: share right; `mae`: mean absolute error; what it is a mean of is one figure a row."""
+    """A metric that is the mean of one number a row: `accuracy`, of tags `subset_accuracy`, of values `mae`."""
     higher_is_better: bool
     value: float
     """On all test rows."""
@@ -144,8 +144,94 @@ class Slices(Record):
     reason: str | None = None
 
 
+class Money(Record):
+    """Money per 1,000 test rows, above zero is earned."""
+
+    policy: str
+    """`chosen`: as recommended; `now`: as the model answers; `constant`: always `answer`; `person`: all rows."""
+    answer: str | None = None
+    value: float
+    low: float | None
+    high: float | None
+    gain: float
+    """What `chosen` earns more than this per 1,000 rows."""
+    gain_low: float | None
+    gain_high: float | None
+    reviewed: float
+    """Share of rows that a person answers."""
+    error: float
+    """Share of rows that are answered wrongly."""
+
+
+class Costs(Record):
+    """The recommendation and what it stands on."""
+
+    currency: str
+    positive: str | None = None
+    """Of two classes the one that thresholds are about."""
+    threshold: float | None = None
+    """Two classes: answer the second from this probability on. More: answer from this confidence on."""
+    review_from: float | None = None
+    """Two classes: between this and `threshold` ask a person; the first class is answered below."""
+    by_probability: float | None = None
+    """The threshold that would be best if probabilities were exactly right: far from `threshold`, they are not."""
+    money: tuple[Money, ...] = ()
+    break_even_row: float | None = None
+    """What answering one row may cost before the best constant answer is as good."""
+    break_even_review: float | None = None
+    """Below this price of asking, a person for every row earns more than the model alone."""
+    free_errors: tuple[str, ...] = ()
+    """Errors for which no cost is stated."""
+    num_valid: int = 0
+    advice: str = ""
+    reason: str | None = None
+    """Why there is no recommendation."""
+
+
+class Perturbed(Record):
+    """What one perturbation did to the answers."""
+
+    name: str
+    """Of the perturbation; `missing` where a column was taken away."""
+    columns: tuple[str, ...]
+    num_rows: int
+    """Rows whose input it changed and that still got an answer: all figures are of these."""
+    num_refused: int
+    """Rows that got no answer any more."""
+    changed: float | None
+    changed_low: float | None
+    changed_high: float | None
+    """Share of answers that changed; null for numbers."""
+    moved: float | None
+    """Mean absolute change of the answer, of a number."""
+    before: float | None
+    after: float | None
+    """The figure before and after."""
+    difference: float | None
+    low: float | None
+    high: float | None
+    """After minus before, turned so that above zero is better, with its paired interval."""
+    significant: bool
+    """The whole interval lies below zero: the figure is worse."""
+    reason: str | None = None
+
+
+class Robustness(Record):
+    """All perturbations that fit some column."""
+
+    figure: str
+    higher_is_better: bool
+    level: float
+    num_rows: int
+    """Test rows that were drawn."""
+    perturbed: tuple[Perturbed, ...]
+    method: str
+
+
 class Findings(Record):
     """All that the deeper look found; what was not asked for is missing."""
 
     curves: Curves | None = None
     slices: Slices | None = None
+    costs: Costs | None = None
+    robustness: Robustness | None = None

@@ -48,6 +48,25 @@ def wilson(hits: int, rows: int, level: float) -> tuple[float, float]:
     return round(low, DECIMALS), round(high, DECIMALS)
 
 
+def mean_interval(
+    figure: np.ndarray, level: float, clusters: np.ndarray | None = None
+) -> tuple[float | None, float | None]:
+    """Student's interval of the mean of a figure [B], by clusters where rows hang together; None for one unit.
+
+    >>> mean_interval(np.array([1.0, 2.0, 3.0]), 0.95)
+    (-0.4841377118, 4.4841377118)
+    """
+    mean = float(figure.mean())
+    pulls: np.ndarray = (figure - mean) / len(figure)
+    if clusters is not None:
+        pulls = np.bincount(clusters, pulls)
+    units = len(pulls)
+    if units < 2:
+        return None, None
+    half = _t(level, units - 1) * math.sqrt(units / (units - 1) * float((pulls**2).sum()))
+    return _rounded(mean - half, mean + half)
+
+
 def false_discovery(p_values: np.ndarray) -> np.ndarray:
     """Benjamini and Hochberg's q [K] of p-values [K].
 

@@ -6,34 +6,46 @@ trained; here they are looked at, once. The champion answers the same rows throu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from luban.bundle.bundle import Bundle
-from luban.data.dataset import Dataset
+from luban.data.dataset import ROW_ID, Dataset
 from luban.evaluate.config import EvaluateConfig
+from luban.evaluate.costs import costs
 from luban.evaluate.curves import curves
 from luban.evaluate.cutting import columns_of, cuts
 from luban.evaluate.evaluate import BASELINE, CHAMPION, MODEL, evaluate, labels_of
 from luban.evaluate.findings import Findings
+from luban.evaluate.robustness import Sample, robustness
+from luban.evaluate.rows import Rows
 from luban.evaluate.scored import Scored, scored, truth_of
 from luban.evaluate.slices import slices
+from luban.evaluate.worst import errors
 
 UNCOMPRESSED = "uncompressed"
+VALID, VALID_Y = "valid", "valid_y"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What evaluating a bundle gives: the evaluation, and apart from it errors to read, which are rows' own values."""
+
+    evaluation: dict[str, Any]
+    errors: dict[str, Any] | None
 
 
 def evaluate_bundle(
     bundle: Bundle, champion: Bundle | None, dataset: Dataset, trained: Path, seed: int, config: EvaluateConfig
-) -> dict[str, Any]:
+) -> Measured:
     """The evaluation as JSON (an `Evaluation` and `Findings`), with `bundle` and `dataset` fingerprints and,
     where the champion cannot be compared, `champion_note` that says why.
 
     `trained` is the folder that `train` left (outputs.safetensors: model, baseline, y; after compression also
-    uncompressed).
+    uncompressed; where there are validation rows, the outputs that judged it and their targets: valid, valid_y).
     """
     from safetensors.numpy import load_file
 
@@ -51,29 +63,74 @@ def evaluate_bundle(
     y = kept["y"]
     if bundle.manifest.task.head == "softmax":
         y = y.astype(np.int64)
-    found = evaluate(bundle.task, decoding, y, outputs, seed, config, champion_decoding).to_json()
-    rows = scored(bundle.task, decoding, truth_of(bundle.task, decoding, y, outputs[MODEL]), outputs[MODEL])
-    return {
+    test = Rows.of(dataset, "test")
+    clusters = test.clusters()
+    found = evaluate(bundle.task, decoding, y, outputs, seed, config, champion_decoding, clusters).to_json()
+    rows = _scored(bundle, y, outputs[MODEL])
+    valid = _scored(bundle, kept[VALID_Y], kept[VALID]) if len(kept.get(VALID_Y, ())) else None
+    look = Look(bundle, test, rows, valid, clusters, seed)
+    evaluation = {
         **found,
-        **findings(bundle, dataset, rows, config).to_json(),
+        **look.findings(config).to_json(),
         "bundle": bundle.identity,
         "dataset": dataset.fingerprint,
         "champion": champion.identity if champion is not None else None,
         "champion_note": note,
     }
+    return Measured(evaluation, look.errors(config))
 
 
-def findings(bundle: Bundle, dataset: Dataset, rows: Scored, config: EvaluateConfig) -> Findings:
-    """The deeper look at a bundle's answers to the test rows of a dataset."""
+def _scored(bundle: Bundle, y: np.ndarray, outputs: np.ndarray) -> Scored:
+    decoding = bundle.manifest.task.decoding
+    return scored(bundle.task, decoding, truth_of(bundle.task, decoding, y, outputs), outputs)
 
-    def read(column: str) -> Iterator[pa.Array]:
-        return (batch.column(0) for batch in dataset.batches([column], "test"))
 
-    columns = columns_of(dataset.schema, None if config.slices == "auto" else config.slices)
-    return Findings(
-        curves=curves(rows, labels_of(bundle.manifest.task.decoding, rows), config.level),
-        slices=slices(rows, cuts(columns, read), config.slice_rows, config.level) if columns else None,
-    )
+@dataclass(frozen=True)
+class Look:
+    """The deeper look at a bundle's answers: to test rows, and, to choose by, to validation rows."""
+
+    bundle: Bundle
+    test: Rows
+    rows: Scored
+    valid: Scored | None
+    clusters: np.ndarray | None
+    seed: int
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Classes as people read them."""
+        return labels_of(self.bundle.manifest.task.decoding, self.rows)
+
+    def findings(self, config: EvaluateConfig) -> Findings:
+        """All that `config` asks for."""
+        level, columns = config.level, columns_of(self.test.schema, None if config.slices == "auto" else config.slices)
+        found = cuts(columns, self.test.read)
+        return Findings(
+            curves=curves(self.rows, self.labels, level),
+            slices=slices(self.rows, found, config.slice_rows, level, self.clusters) if columns else None,
+            costs=costs(config.costs, self.labels, self.valid, self.rows, level, self.clusters)
+            if config.costs is not None
+            else None,
+            robustness=robustness(self.bundle, self._sample(config.robustness_rows), level, self.seed)
+            if config.robustness_rows
+            else None,
+        )
+
+    def errors(self, config: EvaluateConfig) -> dict[str, Any] | None:
+        """The errors to read, as JSON; None where none are wanted."""
+        if not config.worst:
+            return None
+        return errors(self.rows, self.labels, config.worst, self.test.fetch).to_json()
+
+    def _sample(self, count: int) -> Sample:
+        chosen = self.test.sample(count, self.seed)
+        found = self.test.fetch(chosen)
+        return Sample(
+            ids=[str(row.pop(ROW_ID)) for row in found],
+            rows=found,
+            truth=self.rows.truth[chosen],
+            clusters=None if self.clusters is None else self.clusters[chosen],
+        )
 
 
 def answer(bundle: Bundle, dataset: Dataset) -> np.ndarray:

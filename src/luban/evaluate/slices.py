@@ -17,15 +17,16 @@ from luban.evaluate.cutting import Cut
 from luban.evaluate.findings import Slice, Slices
 from luban.evaluate.intervals import Compared, Means, false_discovery
 from luban.evaluate.records import DECIMALS
-from luban.evaluate.scored import KNOWS_LABELS, KNOWS_VALUES, Scored
+from luban.evaluate.scored import KNOWS_ANSWERS, KNOWS_LABELS, KNOWS_VALUES, Scored
 
 MAX_SLICES = 100
 
 
 def row_figure(rows: Scored) -> tuple[str, np.ndarray, bool] | None:
     """What a slice's figure is a mean of: its name, [B] float64, and whether higher is better; None if nothing."""
-    if KNOWS_LABELS in rows.has:
-        return "accuracy", rows.right.astype(np.float64), True
+    if KNOWS_ANSWERS in rows.has:
+        name = "accuracy" if KNOWS_LABELS in rows.has else "subset_accuracy"
+        return name, rows.right.astype(np.float64), True
     if KNOWS_VALUES in rows.has:
         return "mae", np.abs(rows.residual), False
     return None
@@ -42,7 +43,8 @@ def slices(
     if found is None:
         return None
     name, figure, higher = found
-    means = Means(figure, name == "accuracy", level, clusters)
+    shares = KNOWS_ANSWERS in rows.has
+    means = Means(figure, shares, level, clusters)
     judged: list[tuple[Cut, int, Compared]] = []
     num_small = 0
     for cut in cuts:
@@ -61,7 +63,7 @@ def slices(
         num_small=num_small,
         num_worse=sum(one.significant and (one.difference or 0) < 0 for one in listed),
         slices=tuple(listed[:MAX_SLICES]),
-        method=_method(clusters is not None, name == "accuracy"),
+        method=_method(clusters is not None, shares),
         reason=None if judged else f"no part of the test rows has {least_rows} rows or more and leaves others",
     )
 

@@ -14,7 +14,7 @@ class Candidate:
     """What is to be released, and all that was found out about it.
 
     `folder` is what `train` and `compress` left, `keys` are the keys of their results, in order; `project`,
-    `training` and `evaluation` are JSON.
+    `training` and `evaluation` are JSON; `errors` too, which holds rows' own values.
     """
 
     project: dict[str, Any]
@@ -24,6 +24,7 @@ class Candidate:
     training: dict[str, Any]
     evaluation: dict[str, Any]
     run_id: str
+    errors: dict[str, Any] | None = None
 
     @property
     def last_key(self) -> str:

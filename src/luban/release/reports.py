@@ -1,6 +1,7 @@
 """The reports that go into a released bundle: for people (HTML, Markdown, model card) and as JSON.
 
-Decided here: nothing taken from rows goes in (`data_facts`), for reports are not listed as personal.
+Decided here: nothing taken from rows goes in (`data_facts`), but for the errors to read, a file of their own that the
+bundle lists as personal.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from luban.release.gates.base import Verdict
 if TYPE_CHECKING:
     from luban.bundle.manifest import Manifest
     from luban.release.candidate import Candidate
+
+
+ERRORS = "errors.json"
+PERSONAL_REPORTS = (ERRORS,)
+"""Reports that hold rows' own values."""
 
 
 def report_of(
@@ -47,7 +53,9 @@ def reports(
 ) -> dict[str, bytes]:
     """The files of `reports/`, name to bytes."""
     report = report_of(candidate, verdicts, lineage, measured)
+    errors = {} if candidate.errors is None else {ERRORS: canonical(candidate.errors)}
     return {
+        **errors,
         "report.json": canonical(report.to_json()),
         "report.md": report.to_markdown().encode(),
         "report.html": report.to_html().encode(),

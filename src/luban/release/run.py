@@ -24,7 +24,7 @@ from luban.release.gates.run import refuse, run_gates
 from luban.release.measure import measure
 from luban.release.promotion import should_promote
 from luban.release.registry import Registry, Release, Version
-from luban.release.reports import reports
+from luban.release.reports import PERSONAL_REPORTS, reports
 from luban.store.home import Home
 
 Step = Callable[[str, float], None]
@@ -105,4 +105,4 @@ def _write(
     manifest = read_manifest((source / MANIFEST).read_bytes(), str(source))
     written = reports(candidate, manifest, verdicts, lineage, measured, forced_reason)
     written["decisions.json"] = canonical(decisions)
-    return with_reports(source, folder, written, lineage, home.ledger.audit_head())
+    return with_reports(source, folder, written, lineage, home.ledger.audit_head(), PERSONAL_REPORTS)

@@ -92,7 +92,8 @@ def train(
     decoding = task.calibrate(way.data.target_encoder, chosen.valid, way.truth)
     final, baseline = way.final(chosen, trial.done), way.baseline(trial.baseline)
     report = trial.report(chosen, final)
-    write(out, way.written, facts, Final(final, decoding, baseline.test), report)
+    written = Final(final, decoding, baseline.test, chosen.valid, way.truth)
+    write(out, way.written, facts, written, report)
     return report
 
 

@@ -37,11 +37,14 @@ class Facts:
 @dataclass(frozen=True)
 class Final:
     """The model that goes into the bundle, its decoding (fitted on validation rows before any refit), and
-    the baseline's outputs [B, n] on test rows."""
+    the baseline's outputs [B, n] on test rows; `valid` are the outputs that judged the model, of rows that it had
+    not seen when it gave them, and `valid_y` their targets: what else is to be chosen is chosen by them."""
 
     candidate: Candidate
     decoding: dict[str, Any]
     baseline: np.ndarray
+    valid: np.ndarray
+    valid_y: np.ndarray
 
 
 def write(out: Path, data: TrainData, facts: Facts, final: Final, report: dict[str, Any]) -> None:
@@ -53,7 +56,13 @@ def write(out: Path, data: TrainData, facts: Facts, final: Final, report: dict[s
 
     (out / "bundle").mkdir()
     write_bundle(out / "bundle", _draft(data, facts, final))
-    outputs = {"model": final.candidate.test, "baseline": final.baseline, "y": np.asarray(data.y("test"), np.float64)}
+    outputs = {
+        "model": final.candidate.test,
+        "baseline": final.baseline,
+        "y": np.asarray(data.y("test"), np.float64),
+        "valid": final.valid,
+        "valid_y": np.asarray(final.valid_y, np.float64),
+    }
     named = {name: np.ascontiguousarray(array) for name, array in outputs.items()}
     (out / "outputs.safetensors").write_bytes(save(named))
     shutil.copyfile(final.candidate.folder / "checkpoint.safetensors", out / "checkpoint.safetensors")
