@@ -1,0 +1,58 @@
+"""`luban train` killed in the middle of a network's training: the next call goes on, and makes the same bundle."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+
+from .project import Tiny, finish
+
+TRAIN = {
+    "models": [
+        {
+            "kind": "neural",
+            "tower": {"kind": "conv", "filters": 16},
+            "recipe": {"epochs": 12, "patience": 12, "precision": "fp32", "average": "ema", "checkpoint_every_s": 0.01},
+        }
+    ],
+    "time_budget_s": 600,
+    "refit": False,
+    "num_threads": 1,
+}
+
+
+def trained(tiny: Tiny) -> Path:
+    """The folder that `train` left."""
+    (found,) = (Path(tiny.store.url) / "default" / "trees").glob("*/training.json")
+    return found.parent
+
+
+def unfinished(tiny: Tiny) -> list[Path]:
+    return list((tiny.folder / ".luban" / "default" / "unfinished").glob("*"))
+
+
+def killed_in_training(tiny: Tiny) -> int:
+    """A call that is killed at a random instant after its first checkpoint; gives the bytes it left."""
+    process = tiny.start("train", "--json")
+    while process.poll() is None and not unfinished(tiny):
+        time.sleep(0.01)
+    time.sleep(random.Random().uniform(0, 0.5))
+    process.kill()
+    finish(process)
+    return sum(path.stat().st_size for path in unfinished(tiny))
+
+
+def test_killed_in_mid_epoch(tmp_path: Path) -> None:
+    sound, killed = (Tiny.made(tmp_path / name, train=TRAIN) for name in ("sound", "killed"))
+    assert killed_in_training(killed) > 0
+    killed.done("train", "--json")
+    sound.done("train", "--json")
+    assert unfinished(killed) == unfinished(sound) == []
+    ours, theirs = trained(killed), trained(sound)
+    assert (ours / "checkpoint.safetensors").read_bytes() == (theirs / "checkpoint.safetensors").read_bytes()
+    manifests = [json.loads((folder / "bundle" / "manifest.json").read_bytes()) for folder in (ours, theirs)]
+    assert manifests[0]["identity"] == manifests[1]["identity"]
+    decisions = [json.loads((folder / "decisions.json").read_bytes())["train"] for folder in (ours, theirs)]
+    assert decisions[0]["neural:steps"] == decisions[1]["neural:steps"]
