@@ -125,8 +125,8 @@ def test_constant_columns_and_unseen_classes():
     assert np.abs(run(graph, made) - outputs).max() <= 1e-5
 
 
-def test_one_class_and_several_outputs_are_refused():
+def test_one_class_and_several_numbers_are_refused():
     made = arrays(50)
     with pytest.raises(DataError, match="at least two classes"):
         Trees().fit(made, np.zeros(50, np.float32), context("binary", (VECTOR,)))
-    assert isinstance(Trees().wants(Head("binary", 2)), Refusal)
+    assert isinstance(Trees().wants(Head("real", 2)), Refusal)

@@ -26,9 +26,20 @@ def head_of(kind: str) -> Head:
     return Head(kind, 3 if kind == "softmax" else 1)  # type: ignore[arg-type]
 
 
+def heads_of(component: Any) -> list[Head]:
+    """The heads that a family learns: one of each kind, and several yes-or-no outputs unless it refuses them."""
+    found = [head_of(kind) for kind in component.heads]
+    several = Head("binary", 3)
+    if "binary" in component.heads and not isinstance(component().wants(several), Refusal):
+        found.append(several)
+    return found
+
+
 def made_y(head: Head, rows: int) -> np.ndarray:
-    """A target that the made arrays explain."""
+    """A target that the made arrays explain; of several outputs the last is never so."""
     position = np.arange(rows)
+    if head.kind == "binary" and head.width > 1:
+        return np.stack([position % 2, position % 3 == 0, np.zeros(rows)], axis=1).astype(np.float32)
     if head.kind == "binary":
         return (position % 2).astype(np.float32)
     if head.kind == "softmax":
@@ -102,7 +113,7 @@ def bench(family: Family, head: Head, decisions: dict[str, Any] | None = None) -
         y_valid=y[ROWS:],
         seed=0,
         num_threads=1,
-        loss=lambda outputs, truth: float(np.mean((outputs[:, 0] - truth) ** 2)),
+        loss=lambda outputs, truth: float(np.mean((outputs[:, 0] - truth.reshape(len(truth), -1)[:, 0]) ** 2)),
         decide=recorder({} if decisions is None else decisions),
         loop=loop,
     )
@@ -132,8 +143,8 @@ def each_head(function: Callable[[Any, Head], None]) -> Callable[[Any], None]:
     """Run a check for every head of a family."""
 
     def check(component: Any) -> None:
-        for kind in component.heads:
-            function(component, head_of(kind))
+        for head in heads_of(component):
+            function(component, head)
 
     check.__name__ = function.__name__
     check.__doc__ = function.__doc__
@@ -206,11 +217,38 @@ def fitting_is_repeatable(component: Any, head: Head) -> None:
     assert all(isinstance(array, np.ndarray) for array in first.checkpoint().values())
 
 
+def _weighed(component: Any, weights: np.ndarray | None, rows: np.ndarray | None = None) -> np.ndarray:
+    """Outputs [VALID, 1] of a model that learnt with these weights, or these rows (positions)."""
+    family: Family = component()
+    train, y, context = bench(family, head_of("binary"))
+    if rows is not None:
+        train, y = take(train, rows), y[rows]
+    return np.asarray(family.fit(train, y, replace(context, weights=weights)).predict(context.valid))
+
+
+def weights_are_rows(component: Any) -> None:
+    """A row of weight 2 counts as two rows, to 0.02 in a logit; for families that `weigh`."""
+    if not component.weighs:
+        return
+    twice = np.arange(ROWS) % 4 == 1
+    doubled = _weighed(component, None, np.repeat(np.arange(ROWS), 1 + twice))
+    difference = np.abs(_weighed(component, 1.0 + twice) - doubled).max()
+    assert difference <= 0.02, difference
+
+
+def weights_move_answers(component: Any) -> None:
+    """Where rows of the second class weigh more, it becomes more probable; for families that `weigh`."""
+    if not component.weighs:
+        return
+    weights = np.where(made_y(head_of("binary"), ROWS) > 0, 5.0, 1.0)
+    assert _weighed(component, weights / weights.mean()).mean() > _weighed(component, None).mean()
+
+
 def variants_are_valid(component: Any) -> None:
     """What `auto` may try are settings of its Config, at least one."""
-    for kind in component.heads:
+    for head in heads_of(component):
         for rows in (50, 1_000_000):
-            variants = component().variants(rows, head_of(kind))
+            variants = component().variants(rows, head)
             assert variants
             for settings in variants:
                 component.Config.model_validate(settings)
@@ -221,5 +259,7 @@ CHECKS = (
     exports_with_parity,
     answers_ignore_neighbours,
     fitting_is_repeatable,
+    weights_are_rows,
+    weights_move_answers,
     variants_are_valid,
 )

@@ -67,6 +67,8 @@ class FitContext:
     members: tuple[Member, ...] = field(default=())
     weights: np.ndarray | None = None
     """Weights [B] float64 of training rows, mean 1; None: all alike. Given only to families that `weigh`."""
+    valid_weights: np.ndarray | None = None
+    """Those of validation rows, for families that watch them by a loss of their own; `loss` needs none."""
     loop: Loop | None = None
     """The training loop, for families that learn by gradient steps; see `models.neural.learner`."""
     unfinished: Unfinished | None = None

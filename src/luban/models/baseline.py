@@ -20,20 +20,23 @@ if TYPE_CHECKING:
     from luban.bundle.graph import GraphBuilder
 
 
-def constant(y: np.ndarray, head: Head) -> np.ndarray:
-    """The outputs [n] float32 of the best constant for y ([B] or [B, n]), before squashing.
+def constant(y: np.ndarray, head: Head, weights: np.ndarray | None = None) -> np.ndarray:
+    """The outputs [n] float32 of the best constant for y ([B] or [B, n]), before squashing; rows weigh alike, or [B].
 
     >>> constant(np.array([0, 0, 1, 1, 1, 1]), Head("softmax", 2))
     array([-1.0296195 , -0.44183275], dtype=float32)
     """
     if head.kind == "softmax":
-        counts = np.bincount(y.astype(np.int64), minlength=head.width) + 0.5
+        counts = np.bincount(y.astype(np.int64), weights, head.width) + 0.5
         return np.asarray(np.log(counts / counts.sum()), np.float32)
     y_bn = np.asarray(y, np.float64).reshape(len(y), -1)
+    total = float(len(y_bn))
+    if weights is not None:
+        y_bn, total = y_bn * weights[:, None], float(weights.sum())
     if head.kind == "binary":
         ones = y_bn.sum(axis=0) + 0.5
-        return np.asarray(np.log(ones / (len(y_bn) + 1 - ones)), np.float32)
-    return np.asarray(y_bn.mean(axis=0), np.float32)
+        return np.asarray(np.log(ones / (total + 1 - ones)), np.float32)
+    return np.asarray(y_bn.sum(axis=0) / total, np.float32)
 
 
 class FittedConstant(Fitted):
@@ -63,6 +66,7 @@ class Baseline(Family):
     """The best constant. Takes whatever is cheapest to make, and does not look at it."""
 
     heads: ClassVar[tuple[str, ...]] = ("binary", "softmax", "real")
+    weighs: ClassVar[bool] = True
 
     def wants(self, head: Head) -> Sequence[Want]:
         """Anything that has a length."""
@@ -74,4 +78,4 @@ class Baseline(Family):
 
     def fit(self, arrays: Arrays, y: np.ndarray, context: FitContext) -> Fitted:
         """The constant for y."""
-        return FittedConstant(constant(y, context.head), context.blocks[0])
+        return FittedConstant(constant(y, context.head, context.weights), context.blocks[0])

@@ -83,6 +83,7 @@ class Linear(Family):
 
     extra: ClassVar[str] = "train"
     heads: ClassVar[tuple[str, ...]] = ("binary", "softmax", "real")
+    weighs: ClassVar[bool] = True
 
     class Config(Family.Config):
         """What it reads and how strongly it is held back."""
@@ -128,7 +129,7 @@ class Linear(Family):
         x = _stack([design(arrays, block) * scale for block, scale in zip(blocks, scales, strict=True)])
         one_vs_rest = head.kind == "softmax" and self.config.weighting == "nb"
         if head.kind == "real":
-            coef_dn, bias = self._ridge(x, y)
+            coef_dn, bias = self._ridge(x, y, context.weights)
         elif head.kind == "binary":
             coef_dn, bias = self._logistic(x, y.reshape(len(y), -1) > 0.5, context)
         elif one_vs_rest:
@@ -146,13 +147,13 @@ class Linear(Family):
         """A column times s under one C is the same as the column under C·s²."""
         return 1.0 if block.kind == "bag" else float(np.sqrt(self.config.c_table / self.config.c))
 
-    def _ridge(self, x: Any, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _ridge(self, x: Any, y: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         sparse = need("scipy.sparse", "train").issparse(x)
         model = need("sklearn.linear_model", "train").Ridge(
             alpha=1 / self.config.c, solver="sparse_cg" if sparse else "cholesky", tol=1e-6
         )
         y_bn = np.asarray(y, np.float64).reshape(len(y), -1)
-        model.fit(x, y_bn)
+        model.fit(x, y_bn, sample_weight=weights)
         return model.coef_.reshape(y_bn.shape[1], -1).T, np.asarray(model.intercept_).reshape(-1)
 
     def _multinomial(self, x: Any, y: np.ndarray, context: FitContext) -> tuple[np.ndarray, np.ndarray]:
@@ -165,7 +166,7 @@ class Linear(Family):
         model = need("sklearn.linear_model", "train").LogisticRegression(
             C=self.config.c, solver="lbfgs", max_iter=self.config.max_iterations
         )
-        model.fit(x, y)
+        model.fit(x, y, sample_weight=context.weights)
         return _spread(model.coef_.T, model.intercept_, seen, y, context.head)
 
     def _logistic(self, x: Any, targets_bn: np.ndarray, context: FitContext) -> tuple[np.ndarray, np.ndarray]:
@@ -178,13 +179,13 @@ class Linear(Family):
                 biases.append(float(log_odds(target)))
                 continue
             _need_two(len(np.unique(target)))
-            ratio = self._ratio(x, target, context.blocks)
-            coef, bias = self._one(x if ratio is None else x.multiply(ratio).tocsr(), target, context.seed)
+            ratio = self._ratio(x, target, context)
+            coef, bias = self._one(x if ratio is None else x.multiply(ratio).tocsr(), target, context)
             coefs.append(coef if ratio is None else coef * ratio)
             biases.append(bias)
         return np.stack(coefs, axis=1), np.array(biases)
 
-    def _one(self, x: Any, target: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
+    def _one(self, x: Any, target: np.ndarray, context: FitContext) -> tuple[np.ndarray, float]:
         """A two-class model: coefficients [D] and bias."""
         sparse = need("scipy.sparse", "train").issparse(x)
         model = need("sklearn.linear_model", "train").LogisticRegression(
@@ -192,15 +193,18 @@ class Linear(Family):
             solver="liblinear" if sparse else "lbfgs",
             dual=bool(sparse),
             max_iter=self.config.max_iterations,
-            random_state=seed,
+            random_state=context.seed,
         )
-        model.fit(x, target)
+        model.fit(x, target, sample_weight=context.weights)
         return model.coef_[0], float(model.intercept_[0])
 
-    def _ratio(self, x: Any, target: np.ndarray, blocks: tuple[Block, ...]) -> np.ndarray | None:
+    def _ratio(self, x: Any, target: np.ndarray, context: FitContext) -> np.ndarray | None:
         """Log-count ratios [D] of bags and categories, 1 for numbers; None where they are not asked for."""
+        blocks = context.blocks
         if self.config.weighting == "tfidf" or all(block.kind == "vector" for block in blocks):
             return None
+        if context.weights is not None:
+            x = x.multiply(context.weights[:, None]).tocsr()
         inside, outside = (
             np.asarray(x[rows].sum(axis=0)).ravel() + self.config.smoothing for rows in (target, ~target)
         )

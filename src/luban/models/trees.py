@@ -50,14 +50,14 @@ class FittedTrees(Fitted):
         self._booster = booster
         self._blocks = blocks
         self._head = head
-        self._rounds = rounds
+        self.rounds = rounds
         self._num_threads = num_threads
         self.notes = f"{rounds} rounds of trees"
 
     def predict(self, arrays: Arrays) -> np.ndarray:
         """Outputs [B, n] float64."""
         x_bd = matrix(arrays, self._blocks)
-        raw = self._booster.predict(x_bd, raw_score=True, num_iteration=self._rounds, num_threads=self._num_threads)
+        raw = self._booster.predict(x_bd, raw_score=True, num_iteration=self.rounds, num_threads=self._num_threads)
         return np.asarray(raw, np.float64).reshape(len(x_bd), self._head.width)
 
     def export(self, graph: GraphBuilder) -> str:
@@ -67,11 +67,11 @@ class FittedTrees(Fitted):
 
     def checkpoint(self) -> dict[str, np.ndarray]:
         """`model`: LightGBM's own text of the model, as bytes."""
-        text = self._booster.model_to_string(num_iteration=self._rounds)
+        text = self._booster.model_to_string(num_iteration=self.rounds)
         return {"model": np.frombuffer(text.encode("utf-8"), np.uint8)}
 
     def _nodes(self) -> dict[str, np.ndarray]:
-        return TreeNodes.of(self._booster.dump_model(num_iteration=self._rounds), self._head.width).arrays()
+        return TreeNodes.of(self._booster.dump_model(num_iteration=self.rounds), self._head.width).arrays()
 
 
 class FittedColumns(Fitted):
@@ -80,7 +80,8 @@ class FittedColumns(Fitted):
     def __init__(self, columns: Sequence[Fitted]) -> None:
         super().__init__()
         self._columns = tuple(columns)
-        self.notes = "; ".join(dict.fromkeys(getattr(column, "notes", "a constant") for column in self._columns))
+        rounds = [column.rounds for column in self._columns if isinstance(column, FittedTrees)]
+        self.notes = f"{min(rounds)} to {max(rounds)} rounds of trees" if rounds else "constants alone"
 
     def predict(self, arrays: Arrays) -> np.ndarray:
         """Outputs [B, n] float64."""
@@ -105,6 +106,10 @@ class Trees(Family):
 
     extra: ClassVar[str] = "train"
     heads: ClassVar[tuple[str, ...]] = ("binary", "softmax", "real")
+    weighs: ClassVar[bool] = True
+    exempt: ClassVar[dict[str, str]] = {
+        "weights_are_rows": "LightGBM draws rows for each tree, and counts them for the size of a leaf, by row"
+    }
 
     class Config(Family.Config):
         """How trees are grown."""
@@ -141,7 +146,7 @@ class Trees(Family):
             raise DataError("Training rows must show at least two classes, but they all have the same.")
         lightgbm = need("lightgbm", "train")
         x = matrix(arrays, context.blocks)
-        train = lightgbm.Dataset(x, y.reshape(-1), free_raw_data=True)
+        train = lightgbm.Dataset(x, y.reshape(-1), weight=context.weights, free_raw_data=True)
         grown: list[Any] = []
 
         def grow() -> int:
@@ -156,7 +161,7 @@ class Trees(Family):
     def _columns(self, arrays: Arrays, y_bn: np.ndarray, context: FitContext) -> Fitted:
         """Trees of its own for each column of y; its log-odds where all rows of a column are alike."""
         found: list[Fitted] = []
-        for number, y in enumerate(y_bn.T):
+        for number, y in enumerate(np.ascontiguousarray(y_bn.T)):
             if y.min() == y.max():
                 found.append(FittedConstant(log_odds(y[:, None]), context.blocks[0]))
                 continue
@@ -169,7 +174,8 @@ class Trees(Family):
         sets, callbacks = [], [_Report(context, self.config.max_rounds)]
         if len(context.y_valid):
             valid = matrix(context.valid, context.blocks)
-            sets = [lightgbm.Dataset(valid, context.y_valid.reshape(-1), reference=train)]
+            y_valid = context.y_valid.reshape(-1)
+            sets = [lightgbm.Dataset(valid, y_valid, weight=context.valid_weights, reference=train)]
             callbacks.append(lightgbm.early_stopping(self.config.patience_rounds, verbose=False))
         return lightgbm.train(parameters, train, self.config.max_rounds, valid_sets=sets, callbacks=callbacks)
 
@@ -210,7 +216,7 @@ def _one_column(context: FitContext, number: int) -> FitContext:
     return replace(
         context,
         head=Head("binary", 1),
-        y_valid=context.y_valid[:, number],
+        y_valid=np.ascontiguousarray(context.y_valid[:, number]),
         seconds_left=context.seconds_left / width,
         decide=lambda key, make: context.decide(f"{number}:{key}", make),
         progress=lambda what, share: context.progress(what, (number + share) / width),

@@ -26,6 +26,7 @@ from luban.models.base import Family, FitContext, Fitted, Member, Progress, Refu
 from luban.models.graph_model import GraphModel
 from luban.models.plan import PlannedInput, plan
 from luban.train.encode import TrainData
+from luban.train.imbalance import fit_balanced
 from luban.train.loop import loop
 
 Decide = Callable[[str, Callable[[], Any]], Any]
@@ -170,7 +171,7 @@ def train_candidate(
         loop=loop,
         unfinished=limits.unfinished,
     )
-    fitted = family.fit(bench.train, data.y("train"), context)
+    fitted = fit_balanced(family, bench.train, data.y("train"), context, data)
     valid = bench.predict(fitted, "valid")
     test = bench.predict(fitted, "test")
     graph = bench.export(fitted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -25,6 +25,24 @@ class FoldsConfig(Config):
     of the folds' models; as many times the size and the time of an answer."""
 
 
+class Imbalance(Config):
+    """What is done about rare classes."""
+
+    kind: Literal["none", "weights", "oversample", "undersample", "logit-adjustment"] = "none"
+    """weights: rows of rarer classes weigh more. oversample, undersample: they are drawn again, or rows of the others
+    left out. logit-adjustment: training stays as it is, answers favour rarer classes. All but none answer for
+    balanced accuracy."""
+    strength: float = Field(1.0, gt=0, le=2)
+    """1: as if all classes were equally frequent; less: part of the way."""
+    max_ratio: float = Field(100.0, ge=1)
+    """A row counts at most so many times another."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+
 class TrainConfig(Config):
     """What is tried, and how much of it."""
 
@@ -41,6 +59,8 @@ class TrainConfig(Config):
     folds: FoldsConfig | None = None
     """Judge every candidate by folds over training and validation rows together, in place of the one validation
     split; each candidate then costs as many fits as there are folds."""
+    imbalance: Imbalance = Field(default_factory=Imbalance)
+    """Rare classes: none, weights, oversample, undersample or logit-adjustment, alone or as `kind` with settings."""
     num_threads: int | None = execution(None, ge=1)
     """Threads of each solver; all cores by default."""
 

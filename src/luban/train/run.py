@@ -21,6 +21,7 @@ from luban.train.candidate import Candidate, Decide, Spec
 from luban.train.config import TrainConfig
 from luban.train.encode import TrainData
 from luban.train.folded import Folded
+from luban.train.imbalance import check, favour
 from luban.train.specs import family_of, specs
 from luban.train.tune.config import TuneConfig
 from luban.train.tune.halving import named, with_share
@@ -82,6 +83,7 @@ def train(
     way: Way = OneSplit(dataset, task, seed, tools)
     if config.folds is not None:
         way = Folded(dataset, task, seed, config.folds, tools)
+    check(config.imbalance, task, way.data.y("train"), way.data.head)
     trial = _Trial(way, tools)
     listed = specs(config, way.data)
     votes = [spec for spec in listed if family_of(spec.choice).votes]
@@ -90,6 +92,7 @@ def train(
         trial.tune(step) if isinstance(step, TuneConfig) else trial.run(step)
     chosen = trial.best()
     decoding = task.calibrate(way.data.target_encoder, chosen.valid, way.truth)
+    decoding = favour(config.imbalance, task, decoding, way.data.y("train"), way.data.head)
     final, baseline = way.final(chosen, trial.done), way.baseline(trial.baseline)
     report = trial.report(chosen, final)
     written = Final(final, decoding, baseline.test, chosen.valid, way.truth)

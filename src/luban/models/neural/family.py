@@ -30,6 +30,9 @@ class Neural(Family):
     requires: ClassVar[tuple[str, ...]] = ("torch",)
     heads: ClassVar[tuple[str, ...]] = ("binary", "softmax", "real")
     weighs: ClassVar[bool] = True
+    exempt: ClassVar[dict[str, str]] = {
+        "weights_are_rows": "a row that comes twice is met at other steps than one that weighs twice"
+    }
 
     class Config(Family.Config):
         """What it is made of, and how it is trained."""

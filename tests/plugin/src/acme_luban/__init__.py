@@ -11,7 +11,7 @@ import pyarrow as pa
 from luban.errors import BadValue
 from luban.features.base import Encoder, EncoderState, Feature, Guess, Parts
 from luban.features.kinds import Encoded, VectorConfig, Want
-from luban.models.base import Family, Fitted
+from luban.models.base import Family, Fitted, Refusal
 from luban.release.gates.base import Gate
 
 
@@ -110,6 +110,8 @@ class Nearest(Family):
 
     def wants(self, head: Any) -> Any:
         """Vectors."""
+        if head.width > 1:
+            return Refusal("it knows two classes, not several tags")
         return [Want("vector", VectorConfig())]
 
     def fit(self, arrays: Any, y: np.ndarray, context: Any) -> Centroids:
