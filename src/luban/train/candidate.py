@@ -24,6 +24,8 @@ from luban.features.base import Encoder
 from luban.features.kinds import Arrays, Block, take
 from luban.models.base import Family, FitContext, Fitted, Member, Progress, Refusal, Unfinished
 from luban.models.graph_model import GraphModel
+from luban.models.neural.learner import Learner, Loop, Trained
+from luban.models.neural.recipe import Recipe
 from luban.models.plan import PlannedInput, plan
 from luban.train.encode import TrainData
 from luban.train.imbalance import fit_balanced
@@ -79,7 +81,7 @@ class Inputs:
     """What one family reads: raw pairs, and converters over some of them."""
 
     pairs: list[tuple[str, Encoder]]
-    converters: list[tuple[str, Encoder, str]]
+    converters: list[tuple[str, Encoder, Choice]]
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def reads_directly(data: TrainData, family: Family) -> bool:
 
 def _inputs(data: TrainData, planned_inputs: Sequence[PlannedInput]) -> Inputs:
     pairs: list[tuple[str, Encoder]] = []
-    converters: list[tuple[str, Encoder, str]] = []
+    converters: list[tuple[str, Encoder, Choice]] = []
     seen: set[str] = set()
     for item in planned_inputs:
         encoder = data.encoder(item.column, item.want)
@@ -145,10 +147,9 @@ def train_candidate(
     progress: Progress,
 ) -> None:
     """Train `spec` and write its folder. `folder` exists and is empty."""
-    from safetensors.numpy import save
-
     began = time.monotonic()
     decisions: dict[str, Any] = {}
+    curve: list[dict[str, float]] = []
 
     def decided(key: str, make: Callable[[], Any]) -> Any:
         decisions[key] = decide(f"{spec.name}:{key}", make)
@@ -168,7 +169,7 @@ def train_candidate(
         decide=decided,
         progress=progress,
         members=tuple(member.member() for member in members),
-        loop=loop,
+        loop=_noting(curve),
         unfinished=limits.unfinished,
     )
     fitted = fit_balanced(family, bench.train, data.y("train"), context, data)
@@ -186,13 +187,34 @@ def train_candidate(
         "voters": [member.name for member in getattr(fitted, "members", ())],
         "notes": getattr(fitted, "notes", ""),
         "decisions": decisions,
+        "curve": curve,
     }
     checkpoint = {name: np.ascontiguousarray(a) for name, a in sorted(fitted.checkpoint().items())}
-    (folder / "checkpoint.safetensors").write_bytes(save(checkpoint))
-    (folder / "outputs.safetensors").write_bytes(save({"valid": valid, "test": test}))
-    (folder / "graph.onnx").write_bytes(graph)
+    _write(folder, facts, graph, checkpoint, {"valid": valid, "test": test})
     (folder / "seconds.json").write_bytes(canonical(round(time.monotonic() - began, 3)))
+
+
+def _write(
+    folder: Path, facts: dict[str, Any], graph: bytes, checkpoint: dict[str, np.ndarray], outputs: dict[str, np.ndarray]
+) -> None:
+    """All of a candidate that is the same whenever it is trained."""
+    from safetensors.numpy import save
+
+    (folder / "checkpoint.safetensors").write_bytes(save(checkpoint))
+    (folder / "outputs.safetensors").write_bytes(save(outputs))
+    (folder / "graph.onnx").write_bytes(graph)
     (folder / "candidate.json").write_bytes(canonical(facts))
+
+
+def _noting(curve: list[dict[str, float]]) -> Loop:
+    """The training loop, which also writes into `curve` how the loss went: an entry an evaluation."""
+
+    def looped(learner: Learner, recipe: Recipe, context: FitContext) -> Trained:
+        trained = loop(learner, recipe, context)
+        curve.extend(dict(row) for row in trained.history)
+        return trained
+
+    return looped
 
 
 def difference(data: TrainData, valid: np.ndarray, y: np.ndarray, found: np.ndarray, expected: np.ndarray) -> float:
@@ -252,7 +274,7 @@ class _Bench:
             return take(self.train, np.zeros(0, np.int64))
         arrays = dict(self._data.arrays(self._inputs.pairs, split))
         for converted in self._converted:
-            arrays |= converted.fitted.convert(arrays)
+            arrays |= self._data.through(converted, split)
         return arrays
 
     def predict(self, fitted: Fitted, split: Split) -> np.ndarray:
