@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -79,15 +79,58 @@ def compress(project: ProjectPath = HERE, sets: Sets = None, as_json: AsJson = F
     _work(project, sets, as_json, wait_s, None, work)
 
 
-def evaluate(project: ProjectPath = HERE, sets: Sets = None, as_json: AsJson = False, wait_s: WaitS = 0.0) -> None:
-    """The chosen model on test rows, beside the baseline and the champion."""
+def evaluate(
+    project: ProjectPath = HERE,
+    sets: Sets = None,
+    as_json: AsJson = False,
+    wait_s: WaitS = 0.0,
+    data: Annotated[str | None, typer.Option("--data", help="Another file, folder, glob or URL to measure on.")] = None,
+    model: Annotated[str, typer.Option("--model", help="With --data: version or alias to measure.")] = "champion",
+    bundle: Annotated[Path | None, typer.Option("--bundle", help="With --data: a bundle's folder to measure.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="With --data: also write a .md or .json file.")] = None,
+) -> None:
+    """The chosen model on test rows, beside the baseline and the champion; with --data, a model on another file."""
     from luban import lifecycle
     from luban.cli.show import show_evaluation
+
+    if data is not None:
+        _elsewhere(project, sets, as_json, wait_s, data, model, bundle, out)
+        return
+    if out is not None or bundle is not None:
+        raise ConfigError("--out and --bundle go with --data.", "Name the file to measure on with --data.")
 
     def work(shop: Workshop) -> None:
         dataset = lifecycle.prepare(shop)
         trained = lifecycle.compress(shop, dataset, lifecycle.train(shop, dataset))
         show_evaluation(shop, dataset, trained, lifecycle.evaluate(shop, dataset, trained).report, as_json)
+
+    _work(project, sets, as_json, wait_s, None, work)
+
+
+def _elsewhere(
+    project: Path,
+    sets: list[str] | None,
+    as_json: bool,
+    wait_s: float,
+    data: str,
+    model: str,
+    bundle: Path | None,
+    out: Path | None,
+) -> None:
+    from luban.cli import shifted
+
+    shifted.check_out(out)
+    if bundle is not None:
+        shifted.show(shifted.in_folder(bundle, data, None), bundle.name, as_json, out)
+        return
+    shop = open_workshop(project, sets)
+    found = shifted.released(shop, model, data)
+    if found is not None:
+        shifted.show(found, shop.project.name, as_json, out)
+        return
+
+    def work(shop: Workshop) -> None:
+        shifted.show(shifted.trained(shop, data), shop.project.name, as_json, out)
 
     _work(project, sets, as_json, wait_s, None, work)
 

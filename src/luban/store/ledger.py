@@ -117,6 +117,12 @@ class Ledger:
                 body = canonical(lineage).decode()
                 tx.execute(insert(datasets).values(workspace=tx.workspace, lineage=body, **row))
 
+    def dataset(self, fingerprint: str) -> str | None:
+        """Where the store holds a dataset that was noted; None where it was not."""
+        with self.reading() as tx:
+            found = tx.scalar(select(datasets.c.tree).where(*_is(tx, datasets, fingerprint=fingerprint)))
+        return None if found is None else str(found)
+
     def forget(self, key: str, fence: Lease | None = None) -> bool:
         """Remove a result, so that it is made again: for what was erased or damaged. Whether it was there."""
         with self.transaction(fence) as tx:
