@@ -21,6 +21,7 @@ from luban.features.base import Encoder, Feature
 from luban.features.kinds import Arrays, Block, Want, concatenate
 from luban.models.base import Converter, FittedConverter
 from luban.tasks.base import Head, Task
+from luban.train.config import Imbalance
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 BATCH_ROWS = 4096
@@ -53,7 +54,14 @@ class Converted:
 class TrainData:
     """A dataset as a task and families see it. One per training run; not shared between threads."""
 
-    def __init__(self, dataset: Dataset, task: Task, seed: int, rows: Mapping[Split, Rows] | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        task: Task,
+        seed: int,
+        rows: Mapping[Split, Rows] | None = None,
+        imbalance: Imbalance | None = None,
+    ) -> None:
         self.dataset = dataset
         self.task = task
         self.seed = seed
@@ -62,6 +70,7 @@ class TrainData:
         if target is None:
             raise DataError("There is no target column.", "Name one in `data.target`.")
         self.target = target
+        self.imbalance = imbalance or Imbalance()
         self._read: dict[tuple[str, str], list[Any]] = {}
         self._values: dict[tuple[str, str], list[Any]] = {}
         self._encoders: dict[str, Encoder] = {}
@@ -73,7 +82,7 @@ class TrainData:
 
         That stays, because outputs and the decoding mean what it says. Values that were read are shared.
         """
-        other = TrainData(self.dataset, self.task, self.seed if seed is None else seed, rows)
+        other = TrainData(self.dataset, self.task, self.seed if seed is None else seed, rows, self.imbalance)
         other._read = self._read
         other.__dict__["target_encoder"] = self.target_encoder
         return other

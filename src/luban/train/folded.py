@@ -70,7 +70,8 @@ class Folded(Way):
 
     def __init__(self, dataset: Dataset, task: Task, seed: int, config: FoldsConfig, tools: Tools) -> None:
         both, test = Rows(("train", "valid")), Rows(("test",))
-        self.data = TrainData(dataset, task, seed, {"train": both, "valid": Rows(()), "test": test})
+        rows: dict[Split, Rows] = {"train": both, "valid": Rows(()), "test": test}
+        self.data = TrainData(dataset, task, seed, rows, imbalance=tools.config.imbalance)
         self.truth = self.data.y("train")
         self.fold = folds_of(self.data, config.num)
         self.num = int(self.fold.max()) + 1

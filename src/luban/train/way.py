@@ -191,7 +191,7 @@ class OneSplit(Way):
     """Learn from training rows, choose on validation rows, fit the chosen again on both."""
 
     def __init__(self, dataset: Dataset, task: Task, seed: int, tools: Tools) -> None:
-        self.data = TrainData(dataset, task, seed)
+        self.data = TrainData(dataset, task, seed, imbalance=tools.config.imbalance)
         self.truth = self.data.y("valid")
         self._tools = tools
         self._whole: TrainData | None = None
