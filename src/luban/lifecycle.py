@@ -1,4 +1,4 @@
-"""The line of verbs: prepare, train, compress, evaluate, release.
+"""The line of verbs: prepare, train, compress, evaluate, explain, release.
 
 Each verb is one call that takes what the one before it gave. Nothing here branches on a task, a model
 family or an engine; what a verb does is in its package, how its result is kept is in `workshop`.
@@ -18,6 +18,7 @@ from luban.compress.run import compress as compress_bundle
 from luban.compress.trial import Rule
 from luban.data.dataset import Dataset
 from luban.evaluate.run import evaluate_bundle
+from luban.explain.run import explain_bundle
 from luban.prepare.run import prepare as prepare_dataset
 from luban.release.candidate import Candidate
 from luban.release.registry import Version
@@ -33,6 +34,7 @@ PREPARE_CODE = ("luban.prepare", "luban.data", "luban.features", "luban.engine")
 TRAIN_CODE = ("luban.train", "luban.models", "luban.features", "luban.tasks", "luban.bundle")
 COMPRESS_CODE = ("luban.compress", "luban.bundle")
 EVALUATE_CODE = ("luban.evaluate", "luban.tasks", "luban.features", "luban.bundle", "luban.data")
+EXPLAIN_CODE = ("luban.explain", "luban.evaluate", "luban.tasks", "luban.features", "luban.bundle", "luban.models")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,26 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Explained:
+    """What `explain` leaves: figures, and explained rows, which are rows' own values. `key` is that of its result."""
+
+    folder: Path
+    key: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Which methods were used, what they found about the model, and how far they can be trusted."""
+        found: dict[str, Any] = json.loads((self.folder / "explanation.json").read_bytes())
+        return found
+
+    @property
+    def rows(self) -> dict[str, Any] | None:
+        """Explained rows; None where there are none."""
+        path = self.folder / "explained.json"
+        return json.loads(path.read_bytes()) if path.exists() else None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a run came to."""
 
@@ -91,7 +113,8 @@ def run(shop: Workshop, force: str | None = None) -> Outcome:
     dataset = prepare(shop)
     trained = compress(shop, dataset, train(shop, dataset))
     evaluated = evaluate(shop, dataset, trained)
-    version = release(shop, dataset, trained, evaluated, force)
+    explained = explain(shop, dataset, trained)
+    version = release(shop, dataset, trained, evaluated, explained, force)
     return Outcome(dataset, trained, evaluated.report, version)
 
 
@@ -186,8 +209,31 @@ def evaluate(shop: Workshop, dataset: Dataset, trained: Trained) -> Evaluated:
     return Evaluated(shop.kept("evaluate", key, make))
 
 
+def explain(shop: Workshop, dataset: Dataset, trained: Trained) -> Explained:
+    """What the chosen model looks at, on validation rows, and how far its explanations can be trusted."""
+    project = shop.project
+    bundle = Bundle.load(trained.bundle, project.train.threads)
+    config = [project.explain.identity(), project.seed]
+    inputs = {"trained": list(trained.keys.values())[-1], "dataset": dataset.fingerprint}
+    key = shop.key("explain", EXPLAIN_CODE, ("numpy", "scikit-learn", "onnxruntime", "torch"), config, inputs)
+
+    def make(folder: Path, key: str) -> None:
+        decide = partial(shop.home.ledger.decide, key)
+        found = explain_bundle(bundle, dataset, trained.folder, project.seed, project.explain, decide, shop.watch.step)
+        (folder / "explanation.json").write_bytes(canonical(found.report))
+        if found.rows is not None:
+            (folder / "explained.json").write_bytes(canonical(found.rows))
+
+    return Explained(shop.kept("explain", key, make), key)
+
+
 def release(
-    shop: Workshop, dataset: Dataset, trained: Trained, evaluated: Evaluated, force: str | None = None
+    shop: Workshop,
+    dataset: Dataset,
+    trained: Trained,
+    evaluated: Evaluated,
+    explained: Explained,
+    force: str | None = None,
 ) -> Version:
     """Through the gates into the registry."""
     candidate = Candidate(
@@ -198,6 +244,9 @@ def release(
         training=trained.report,
         evaluation=evaluated.report,
         errors=evaluated.errors,
+        explanation=explained.report,
+        explained=explained.rows,
+        explain_key=explained.key,
         run_id=shop.run_id,
     )
     shop.watch.verb("release", False)

@@ -20,7 +20,8 @@ from luban.catalog import TASKS, Choice, Config, OneOf, nearest
 from luban.compress.config import CompressConfig
 from luban.data.config import DataConfig
 from luban.errors import ConfigError
-from luban.evaluate.evaluate import EvaluateConfig
+from luban.evaluate.config import EvaluateConfig
+from luban.explain.config import ExplainConfig
 from luban.prepare.config import PrepareConfig
 from luban.release.config import BudgetConfig, ReleaseConfig
 from luban.serve.config import ServeConfig
@@ -29,7 +30,7 @@ from luban.train.tune.config import TuneConfig
 
 FILE = "luban.yaml"
 RESERVED = {
-    "explain": "explanation", "stream": "streams", "monitor": "monitoring",
+    "stream": "streams", "monitor": "monitoring",
     "update": "updating", "label": "labelling", "deploy": "deployment", "policy": "policy", "track": "tracking",
 }  # fmt: skip
 
@@ -56,6 +57,7 @@ class Project(Config):
     """A search over the settings of one family; its trials are candidates beside those of `train`."""
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     compress: CompressConfig = Field(default_factory=CompressConfig)
+    explain: ExplainConfig = Field(default_factory=ExplainConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     release: ReleaseConfig = Field(default_factory=ReleaseConfig)
     serve: ServeConfig = Field(default_factory=ServeConfig)

@@ -44,6 +44,9 @@ class Bundle:
     graph rounds activations to integers, so that answers are the same up to roundings and no nearer.
     """
 
+    folder: Path | None = None
+    """Where it was loaded from, for those who look into its files."""
+
     def __init__(self, manifest: Manifest, files: Mapping[str, bytes], num_threads: int) -> None:
         self.manifest = manifest
         self.schema: Schema = manifest.dataset_schema
@@ -65,6 +68,7 @@ class Bundle:
         """
         manifest, files = audit(Path(path))
         bundle = cls(manifest, files, num_threads)
+        bundle.folder = Path(path)
         bundle.self_test()
         return bundle
 

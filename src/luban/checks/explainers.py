@@ -32,6 +32,8 @@ MADE: tuple[tuple[str, dict[str, str]], ...] = (
     ("trees", {"number": "number", "other": "number"}),
 )
 """Family, and columns with their types, of each bundle that methods are tried on."""
+_FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
+"""Made bundles lie there as long as the process lives: methods may look into their files."""
 WORDS_OF = (("late", "cold", "broken"), ("quick", "fresh", "good"))
 
 
@@ -111,9 +113,10 @@ def _written(
         examples={**examples, HEAD: np.asarray(GraphModel(data).predict(arrays), np.float32)},
         example_rows=rows[:3],
     )
-    with tempfile.TemporaryDirectory() as folder:
-        write_bundle(Path(folder), draft)
-        return Bundle.load(folder)
+    kept = tempfile.TemporaryDirectory()
+    _FOLDERS.append(kept)
+    write_bundle(Path(kept.name), draft)
+    return Bundle.load(kept.name)
 
 
 def cases(explainer: Explainer) -> Iterator[Case]:

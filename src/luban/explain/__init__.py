@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EXPLAINERS = {
     "occlusion": ".occlusion:Occlusion",
     "shapley": ".shapley:Shapley",
+    "permutation": ".permutation:Permutation",
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from luban.explain.base import Block, Finding, Grid, Json, Marked, Sentence
+from luban.explain.quantity import VALUE
 from luban.explain.question import Question
 
 
@@ -78,6 +79,11 @@ class Attribution(Finding):
             answer=question.answer(),
             values={name: _plain(value) for name, value in question.values.items() if value is not None},
         )
+
+    @property
+    def explains_class(self) -> str | None:
+        """What to ask for to have the same explained of another model."""
+        return None if self.unit == VALUE else self.explains
 
     @property
     def gap(self) -> float:

@@ -63,6 +63,11 @@ class Finding(ABC):
     method: str
     row: int | None
 
+    @property
+    def personal(self) -> bool:
+        """Whether it holds values of rows, or words taken from them."""
+        return self.row is not None
+
     @abstractmethod
     def to_json(self) -> Json:
         """All of it as plain JSON."""
@@ -132,11 +137,12 @@ class Case:
 class Explainer(Component):
     """A way to explain. Stateless: the same case gives the same findings, whatever rows stand beside a row.
 
-    `explains` says whether it speaks of each row or of the model as a whole; `additive` that the parts of each
-    attribution and its base sum to the output to 1e-3.
+    `explains` says whether it speaks of each row or of the model as a whole; `attributes` that its findings are
+    `Attribution`s; `additive` that the parts of each and its base sum to the output to 1e-3.
     """
 
     explains: ClassVar[Literal["row", "model"]] = "row"
+    attributes: ClassVar[bool] = False
     additive: ClassVar[bool] = False
 
     @abstractmethod

@@ -20,6 +20,8 @@ from luban.explain.question import Question
 class Occlusion(Explainer):
     """The difference that taking one part away makes."""
 
+    attributes = True
+
     class Config(Explainer.Config):
         """How much is asked."""
 

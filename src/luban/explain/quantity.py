@@ -45,14 +45,20 @@ class Quantity:
             raise ConfigError(f"There is no class `{asked}`.", f"Known: {known}.")
         return self.names.index(asked)
 
+    def answered(self, outputs: np.ndarray) -> np.ndarray:
+        """Which of `names` [B] int64 is answered; of several that may be given at once, the most probable."""
+        task, spec = self.bundle.task, self.bundle.manifest.task
+        if len(self.names) == 1:
+            return np.zeros(len(outputs), np.int64)
+        found = task.answered(task.scores(outputs, spec.decoding), spec.decoding)
+        return np.asarray(self.all(outputs).argmax(axis=1) if found.ndim == 2 else found, np.int64)
+
     def all(self, outputs: np.ndarray) -> np.ndarray:
         """[B, names] float64 for outputs [B, n] before squashing."""
         task, spec = self.bundle.task, self.bundle.manifest.task
         logits = np.asarray(outputs, np.float64) / float(spec.decoding.get("temperature", 1.0))
         if spec.head == "binary" and spec.width == 1 and len(self.names) == 2:
             return np.concatenate([-logits, logits], axis=1)
-        if spec.head == "binary" and spec.width == len(self.names):
-            return logits
         if spec.head == "softmax":
             return _log_odds(logits)
         scores = np.asarray(task.scores(outputs, spec.decoding), np.float64)

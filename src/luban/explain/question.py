@@ -37,7 +37,7 @@ class Part:
 class Question:
     """What a bundle says of one row, of which parts can be left out.
 
-    `number` is the class that is explained (None: the one with the largest quantity). Counts the rows that it asked
+    `number` is the class that is explained (None: the one that is answered). Counts the rows that it asked
     in `asked`. Not shared between threads.
     """
 
@@ -53,7 +53,7 @@ class Question:
             Part(column, i, name) for column, parts in self._columns for i, name in enumerate(parts.names)
         )
         self.outputs = self._outputs(np.stack([np.ones(len(self.parts), bool), np.zeros(len(self.parts), bool)]))
-        self.number = int(np.argmax(quantity.all(self.outputs)[0])) if number is None else number
+        self.number = int(quantity.answered(self.outputs[:1])[0]) if number is None else number
         self.output, self.base = quantity.one(self.outputs, self.number).tolist()
 
     @property

@@ -23,6 +23,7 @@ from luban.explain.question import Question
 class Shapley(Explainer):
     """Shapley values: shares that sum to the output, exact for few parts."""
 
+    attributes = True
     additive = True
 
     class Config(Explainer.Config):

@@ -19,6 +19,12 @@ WORDS: dict[Language, dict[str, str]] = {
         "for": "speaks for it",
         "against": "speaks against it",
         "method": "method",
+        "interval": "95 % interval",
+        "importance": "importance",
+        "importance_loss": "How much the loss grows when a column's values are shuffled ({rows} rows, loss {whole}).",
+        "importance_change": "How far answers move when a column's values are shuffled ({rows} rows).",
+        "check": "check",
+        "score": "score",
     },
     "zh": {
         "title": "{model} 为何这样回答",
@@ -34,6 +40,12 @@ WORDS: dict[Language, dict[str, str]] = {
         "for": "支持",
         "against": "反对",
         "method": "方法",
+        "interval": "95 % 区间",
+        "importance": "重要性",
+        "importance_loss": "打乱某列的值后损失增加多少（{rows} 行，原损失 {whole}）。",
+        "importance_change": "打乱某列的值后答案移动多少（{rows} 行）。",
+        "check": "检验",
+        "score": "得分",
     },
 }
 

@@ -14,7 +14,7 @@ class Candidate:
     """What is to be released, and all that was found out about it.
 
     `folder` is what `train` and `compress` left, `keys` are the keys of their results, in order; `project`,
-    `training` and `evaluation` are JSON; `errors` too, which holds rows' own values.
+    `training`, `evaluation` and `explanation` are JSON; `errors` and `explained` too, which hold rows' own values.
     """
 
     project: dict[str, Any]
@@ -25,6 +25,10 @@ class Candidate:
     evaluation: dict[str, Any]
     run_id: str
     errors: dict[str, Any] | None = None
+    explanation: dict[str, Any] | None = None
+    explained: dict[str, Any] | None = None
+    explain_key: str = ""
+    """Key of the explanation's result, whose decisions are kept with the others."""
 
     @property
     def last_key(self) -> str:

@@ -1,7 +1,7 @@
 """The reports that go into a released bundle: for people (HTML, Markdown, model card) and as JSON.
 
-Decided here: nothing taken from rows goes in (`data_facts`), but for the errors to read, a file of their own that the
-bundle lists as personal.
+Decided here: nothing taken from rows goes in (`data_facts`), but for the errors to read and the rows that are
+explained, files of their own that the bundle lists as personal.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 
 ERRORS = "errors.json"
-PERSONAL_REPORTS = (ERRORS,)
+EXPLAINED = "explained.json"
+PERSONAL_REPORTS = (ERRORS, EXPLAINED)
 """Reports that hold rows' own values."""
 
 
@@ -53,9 +54,13 @@ def reports(
 ) -> dict[str, bytes]:
     """The files of `reports/`, name to bytes."""
     report = report_of(candidate, verdicts, lineage, measured)
-    errors = {} if candidate.errors is None else {ERRORS: canonical(candidate.errors)}
+    optional = {
+        ERRORS: candidate.errors,
+        "explanation.json": candidate.explanation,
+        EXPLAINED: candidate.explained,
+    }
     return {
-        **errors,
+        **{name: canonical(found) for name, found in optional.items() if found is not None},
         "report.json": canonical(report.to_json()),
         "report.md": report.to_markdown().encode(),
         "report.html": report.to_html().encode(),

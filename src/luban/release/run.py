@@ -100,7 +100,8 @@ def _write(
         "chosen": candidate.training["chosen"],
     }
     source = candidate.folder / "bundle"
-    decisions = {verb: home.ledger.decisions(key) for verb, key in candidate.keys.items()}
+    keys = {**candidate.keys, **({"explain": candidate.explain_key} if candidate.explain_key else {})}
+    decisions = {verb: home.ledger.decisions(key) for verb, key in keys.items()}
     measured = home.ledger.decisions(candidate.last_key).get("measured", {})
     manifest = read_manifest((source / MANIFEST).read_bytes(), str(source))
     written = reports(candidate, manifest, verdicts, lineage, measured, forced_reason)

@@ -1,0 +1,147 @@
+"""The verb `explain`: what a trained bundle looks at, on validation rows, for the report.
+
+Decided here: methods that speak of the model see `max_rows` rows; those that speak of rows explain a few to read, and
+are themselves measured (`faithfulness`) on some more. How many rows fit into the time is a decision, taken from the
+time of a few. What holds values of rows is kept apart from what does not: the first is personal. It never looks at
+test rows; the model that is explained may have been fitted again with the validation rows in it (`train.refit`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from luban.bundle.bundle import Bundle
+from luban.catalog import EXPLAINERS, Choice, OneOf
+from luban.data.dataset import ROW_ID, Dataset, Split
+from luban.evaluate.rows import Rows
+from luban.explain.base import Case, Explainer, Json
+from luban.explain.config import ExplainConfig
+from luban.explain.faithfulness import faithfulness
+from luban.explain.quantity import Quantity
+from luban.train.encode import TrainData
+
+AUTO: tuple[Json, ...] = ({"kind": "permutation"}, {"kind": "shapley", "exact_parts": 8, "coalitions": 256})
+"""Enough coalitions for a report; `luban explain` asks more."""
+MEASURED_TWICE = 4
+"""Faithfulness takes about so many times as long as explaining: the row itself, its curves, and the random model's."""
+PROTOCOL = 1
+
+
+@dataclass(frozen=True)
+class Explained:
+    """`report` has figures alone; `rows` holds values of rows, None where no row was explained."""
+
+    report: Json
+    rows: Json | None
+
+
+def explain_bundle(
+    bundle: Bundle,
+    dataset: Dataset,
+    checkpoint: Path | None,
+    seed: int,
+    config: ExplainConfig,
+    decide: Callable[[str, Callable[[], Any]], Any],
+    step: Callable[[str, float], None],
+) -> Explained:
+    """Explain a bundle on validation rows; on training rows where there are no others."""
+    split: Split = "valid" if dataset.splits.get("valid") else "train"
+    methods = _methods(config)
+    case, ids = _case(bundle, dataset, split, seed, config.max_rows, checkpoint) if methods else (None, [])
+    found: list[Json] = []
+    personal: list[Json] = []
+    for number, choice in enumerate(methods):
+        step(choice.kind, number / len(methods))
+        assert case is not None
+        explainer: Explainer = EXPLAINERS.resolve(choice.kind)(choice.config)
+        reason = explainer.supports(bundle, checkpoint)
+        if reason is not None:
+            found.append({"method": choice.kind, "refused": reason})
+            continue
+        about = _of_model if explainer.explains == "model" else _of_rows
+        report, rows = about(explainer, case, config, decide)
+        found.append({"method": choice.kind, "settings": choice.config.identity(), **report})
+        personal += [{**row, "row_id": ids[row["row"]]} if row.get("row") is not None else row for row in rows]
+    about_all = {"protocol": PROTOCOL, "split": split, "num_rows": len(ids), "seed": seed}
+    return Explained({**about_all, "methods": found}, {**about_all, "findings": personal} if personal else None)
+
+
+def _methods(config: ExplainConfig) -> Sequence[Choice]:
+    if config.methods == "auto":
+        return tuple(OneOf(EXPLAINERS).read(method) for method in AUTO)
+    return config.methods
+
+
+def _case(
+    bundle: Bundle, dataset: Dataset, split: Split, seed: int, most: int, checkpoint: Path | None
+) -> tuple[Case, list[str]]:
+    """Rows of the split with their targets, at most so many, and the rows' ids."""
+    rows = Rows.of(dataset, split)
+    positions = rows.sample(most, seed)
+    fetched = rows.fetch(positions)
+    ids = [str(row.pop(ROW_ID)) for row in fetched]
+    truth = TrainData(dataset, bundle.task, seed).y(split)[positions]
+    return Case(bundle, bundle.values(fetched), truth=truth, seed=seed, checkpoint=checkpoint), ids
+
+
+def _of_model(
+    explainer: Explainer, case: Case, config: ExplainConfig, decide: Callable[[str, Callable[[], Any]], Any]
+) -> tuple[Json, list[Json]]:
+    """One finding about the model, from as many rows as fit into the time."""
+    count = int(decide(f"rows:{explainer.kind}", lambda: _fitting(explainer, case, config)))
+    (finding,) = explainer.explain(_some(case, np.arange(min(count, len(case)))))
+    return ({"rows": count}, [finding.to_json()]) if finding.personal else ({"finding": finding.to_json()}, [])
+
+
+def _fitting(explainer: Explainer, case: Case, config: ExplainConfig) -> int:
+    """Rows that a method about the model has time for, from how long a few take."""
+    few = min(20, len(case))
+    start = time.perf_counter()
+    explainer.explain(_some(case, np.arange(few)))
+    taken = time.perf_counter() - start
+    return max(few, min(len(case), int(few * config.seconds / max(taken, 1e-9))))
+
+
+def _of_rows(
+    explainer: Explainer, case: Case, config: ExplainConfig, decide: Callable[[str, Callable[[], Any]], Any]
+) -> tuple[Json, list[Json]]:
+    """Rows to read, and how far the method can be trusted on others."""
+    chosen = _to_read(case, config.num_examples)
+    start = time.perf_counter()
+    findings = explainer.explain(_some(case, chosen)) if len(chosen) else ()
+    taken = time.perf_counter() - start
+    rows = [{**finding.to_json(), "row": int(row)} for finding, row in zip(findings, chosen, strict=True)]
+    report: Json = {"examples": len(rows), "additive": explainer.additive}
+    if explainer.attributes and config.num_rows and len(chosen):
+        each = taken / len(chosen) * MEASURED_TWICE
+        room = lambda: int(min(config.num_rows, len(case), max(3, config.seconds / max(each, 1e-9))))  # noqa: E731
+        count = int(decide(f"rows:{explainer.kind}", room))
+        report["faithfulness"] = faithfulness(explainer, _some(case, np.arange(min(count, len(case))))).to_json()
+    return report, rows
+
+
+def _to_read(case: Case, count: int) -> np.ndarray:
+    """Positions of rows from the surest answer to the least sure (of numbers: from the largest down)."""
+    good = case.good()
+    if not count or not len(good):
+        return np.zeros(0, np.int64)
+    quantity = Quantity.of(case.bundle)
+    columns = {name: [values[i] for i in good.tolist()] for name, values in case.values.columns.items()}
+    outputs = case.bundle.run(case.bundle.encode(columns))
+    figures = quantity.all(outputs)[np.arange(len(good)), quantity.answered(outputs)]
+    order = np.argsort(-figures, kind="stable")
+    at = np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round()).astype(np.int64)
+    return np.asarray(good[order[at]])
+
+
+def _some(case: Case, rows: np.ndarray) -> Case:
+    """The case of these rows alone."""
+    columns = {name: [values[i] for i in rows.tolist()] for name, values in case.values.columns.items()}
+    values = type(case.values)(columns, [case.values.errors[i] for i in rows.tolist()])
+    return replace(case, values=values, truth=None if case.truth is None else np.asarray(case.truth)[rows])
