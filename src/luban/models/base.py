@@ -11,11 +11,11 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
 
 import numpy as np
 
-from luban.catalog import Component
+from luban.catalog import CONVERTERS, Choice, Component, Config, OneOf
 from luban.features.kinds import Arrays, Block, Kind, Want
 from luban.tasks.base import Head
 
@@ -73,6 +73,13 @@ class FitContext:
     """The training loop, for families that learn by gradient steps; see `models.neural.learner`."""
     unfinished: Unfinished | None = None
     """Where the loop keeps checkpoints while it trains; None: nowhere, as in a contract check."""
+
+
+class Reading(Config):
+    """Settings of every family that reads columns."""
+
+    converters: tuple[Annotated[Choice, OneOf(CONVERTERS)], ...] = ()
+    """Converters that columns go through before they are read, as far as they can feed them; several may be named."""
 
 
 class Fitted(Component):
@@ -167,10 +174,16 @@ class FittedConverter(Component):
 
 
 class Converter(Component):
-    """Turns one kind of array into another inside the graph; may learn from the target, cross-fitted."""
+    """Turns one kind of array into another inside the graph; may learn from the target, cross-fitted.
+
+    `automatic`: it stands between a column and a family without being named. `learns`: `fit` looks at rows; what
+    does not is computed once a row, whatever rows are trained on.
+    """
 
     takes: ClassVar[Kind]
     gives: ClassVar[Kind]
+    automatic: ClassVar[bool] = True
+    learns: ClassVar[bool] = True
 
     @abstractmethod
     def wants(self) -> Want:

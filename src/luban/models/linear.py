@@ -28,7 +28,7 @@ from pydantic import Field
 from luban.catalog import need, searchable
 from luban.errors import DataError
 from luban.features.kinds import Arrays, BagConfig, Block, IndexConfig, Kind, VectorConfig, Want
-from luban.models.base import Family, FitContext, Fitted, Refusal
+from luban.models.base import Family, FitContext, Fitted, Reading, Refusal
 from luban.models.products import design, double, product, single
 from luban.tasks.base import Head
 from luban.tasks.classes import log_odds
@@ -85,7 +85,7 @@ class Linear(Family):
     heads: ClassVar[tuple[str, ...]] = ("binary", "softmax", "real")
     weighs: ClassVar[bool] = True
 
-    class Config(Family.Config):
+    class Config(Reading):
         """What it reads and how strongly it is held back."""
 
         bags: tuple[BagConfig, ...] = Field((BagConfig(),), min_length=1)

@@ -24,7 +24,7 @@ from pydantic import Field
 from luban.catalog import need, searchable
 from luban.errors import DataError
 from luban.features.kinds import Arrays, Block, Kind, VectorConfig, Want
-from luban.models.base import Family, FitContext, Fitted, Refusal
+from luban.models.base import Family, FitContext, Fitted, Reading, Refusal
 from luban.models.baseline import FittedConstant
 from luban.models.tree_graph import TreeNodes, ensemble
 from luban.tasks.base import Head
@@ -111,7 +111,7 @@ class Trees(Family):
         "weights_are_rows": "LightGBM draws rows for each tree, and counts them for the size of a leaf, by row"
     }
 
-    class Config(Family.Config):
+    class Config(Reading):
         """How trees are grown."""
 
         learning_rate: float = searchable(0.05, 0.01, 0.3, log=True, gt=0, le=1)

@@ -6,25 +6,27 @@ want the same share it; values are read once. Names no column type and no family
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from luban.catalog import CONVERTERS, FEATURES
+from luban.catalog import FEATURES, Choice, canonical
 from luban.data.dataset import Dataset, Split
 from luban.errors import DataError
 from luban.features.base import Encoder, Feature
-from luban.features.kinds import Arrays, Block, Want, concatenate
+from luban.features.kinds import Arrays, Block, Want, concatenate, take
 from luban.models.base import Converter, FittedConverter
+from luban.models.plan import converter_of
 from luban.tasks.base import Head, Task
 from luban.train.config import Imbalance
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 BATCH_ROWS = 4096
+Kept = Callable[[str, Callable[[], Arrays]], Arrays]
+"""Gives the arrays that were kept under a key, or makes and keeps them."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,21 @@ class Rows:
 
 @dataclass(frozen=True)
 class Converted:
-    """A fitted converter, the block it gives, and that block's arrays for training rows (cross-fitted)."""
+    """A fitted converter over a column's encoder, and its block's arrays for training rows, cross-fitted.
 
-    source: Block
+    `rowwise`: it learnt nothing from rows, so `train` is what it gives for any row.
+    """
+
+    column: str
+    encoder: Encoder
     fitted: FittedConverter
     train: Arrays
+    rowwise: bool
+
+    @property
+    def source(self) -> Block:
+        """The block that it reads."""
+        return self.encoder.block(self.column)
 
 
 class TrainData:
@@ -60,6 +72,7 @@ class TrainData:
         task: Task,
         seed: int,
         rows: Mapping[Split, Rows] | None = None,
+        kept: Kept = lambda key, make: make(),
         imbalance: Imbalance | None = None,
     ) -> None:
         self.dataset = dataset
@@ -70,8 +83,11 @@ class TrainData:
         if target is None:
             raise DataError("There is no target column.", "Name one in `data.target`.")
         self.target = target
+        self.kept = kept
         self.imbalance = imbalance or Imbalance()
         self._read: dict[tuple[str, str], list[Any]] = {}
+        self._rowwise: dict[tuple[str, str], Arrays] = {}
+        self._frozen: dict[str, FittedConverter] = {}
         self._values: dict[tuple[str, str], list[Any]] = {}
         self._encoders: dict[str, Encoder] = {}
         self._arrays: dict[tuple[str, str], Arrays] = {}
@@ -82,8 +98,8 @@ class TrainData:
 
         That stays, because outputs and the decoding mean what it says. Values that were read are shared.
         """
-        other = TrainData(self.dataset, self.task, self.seed if seed is None else seed, rows, self.imbalance)
-        other._read = self._read
+        other = TrainData(self.dataset, self.task, self.seed if seed is None else seed, rows, self.kept, self.imbalance)
+        other._read, other._rowwise, other._frozen = self._read, self._rowwise, self._frozen
         other.__dict__["target_encoder"] = self.target_encoder
         return other
 
@@ -168,22 +184,54 @@ class TrainData:
             block = encoder.block(column)
             key = (block.name, split)
             if key not in self._arrays:
-                self._arrays[key] = self._encode(column, encoder, block, split)
+                self._arrays[key] = self._encode(self.values(column, split), encoder, block)
             out |= self._arrays[key]
         return out
 
-    def _encode(self, column: str, encoder: Encoder, block: Block, split: Split) -> Arrays:
-        values = self.values(column, split)
+    def _encode(self, values: Sequence[Any], encoder: Encoder, block: Block) -> Arrays:
         starts = range(0, max(len(values), 1), BATCH_ROWS)
         return concatenate([encoder.encode(values[start : start + BATCH_ROWS]).named(block) for start in starts])
 
-    def converted(self, column: str, encoder: Encoder, kind: str) -> Converted:
-        """The converter `kind` over an encoder's block, fitted once."""
+    def converted(self, column: str, encoder: Encoder, choice: Choice) -> Converted:
+        """A converter over an encoder's block, fitted once."""
         source = encoder.block(column)
-        key = f"{source.name}\0{kind}"
+        key = f"{source.name}\0{canonical(choice.identity()).decode()}"
         if key not in self._converted:
-            converter: Converter = CONVERTERS.make(kind)
-            arrays = self.arrays([(column, encoder)], "train")
-            fitted, train = converter.fit(arrays, source, self.y("train"), self.head, self.seed)
-            self._converted[key] = Converted(source, fitted, train)
+            converter = converter_of(choice)
+            if converter.learns:
+                arrays = self.arrays([(column, encoder)], "train")
+                fitted, train = converter.fit(arrays, source, self.y("train"), self.head, self.seed)
+                self._converted[key] = Converted(column, encoder, fitted, train, rowwise=False)
+            else:
+                self._converted[key] = self._rowwise_converted(column, encoder, converter, key)
         return self._converted[key]
+
+    def _rowwise_converted(self, column: str, encoder: Encoder, converter: Converter, key: str) -> Converted:
+        """A converter that learns nothing: made once, also for data made by `with_rows`."""
+        if key not in self._frozen:
+            source = encoder.block(column)
+            nobody = encoder.encode([]).named(source)
+            self._frozen[key] = converter.fit(nobody, source, self.y("train")[:0], self.head, self.seed)[0]
+        made = Converted(column, encoder, self._frozen[key], {}, rowwise=True)
+        return replace(made, train=self.through(made, "train"))
+
+    def through(self, converted: Converted, split: Split) -> Arrays:
+        """What a converter gives for the rows of a split; of one that learnt nothing, computed once a row."""
+        if not converted.rowwise:
+            return converted.fitted.convert(self.arrays([(converted.column, converted.encoder)], split))
+        rows = self.rows[split]
+        found = concatenate([self._of_rows(converted, part) for part in rows.parts])
+        return found if rows.at is None else take(found, rows.at)
+
+    def _of_rows(self, converted: Converted, part: Split) -> Arrays:
+        """What a converter that learnt nothing gives for one part of the dataset's split: kept for all runs."""
+        block = converted.fitted.block
+        if (block.name, part) not in self._rowwise:
+            make = lambda: self._convert_part(converted, part)  # noqa: E731
+            self._rowwise[block.name, part] = self.kept(f"rows:{block.name}:{part}", make)
+        return self._rowwise[block.name, part]
+
+    def _convert_part(self, converted: Converted, part: Split) -> Arrays:
+        values, block = self._of_part(converted.column, part), converted.source
+        encoded = self._encode(values, converted.encoder, block)
+        return converted.fitted.convert(encoded)

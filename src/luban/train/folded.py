@@ -36,7 +36,7 @@ from luban.train.config import FoldsConfig
 from luban.train.encode import SPLITS, Rows, TrainData
 from luban.train.folds import folds_of
 from luban.train.specs import family_of
-from luban.train.way import Tools, Way, fit, key_of, refit, voters_of
+from luban.train.way import Tools, Way, fit, key_of, refit, teachable, voters_of
 
 MOST_BYTES = 1 << 30
 """Arrays that are kept for the next candidate; beyond, a fold's are encoded again."""
@@ -71,7 +71,7 @@ class Folded(Way):
     def __init__(self, dataset: Dataset, task: Task, seed: int, config: FoldsConfig, tools: Tools) -> None:
         both, test = Rows(("train", "valid")), Rows(("test",))
         rows: dict[Split, Rows] = {"train": both, "valid": Rows(()), "test": test}
-        self.data = TrainData(dataset, task, seed, rows, imbalance=tools.config.imbalance)
+        self.data = TrainData(dataset, task, seed, rows, tools.kept, tools.config.imbalance)
         self.truth = self.data.y("train")
         self.fold = folds_of(self.data, config.num)
         self.num = int(self.fold.max()) + 1
@@ -239,12 +239,6 @@ class Folded(Way):
         """Rows as the dataset deals them out."""
         plain: dict[Split, Rows] = {split: Rows((split,)) for split in SPLITS}
         return self.data.with_rows(plain)
-
-
-def teachable(data: TrainData) -> bool:
-    """Whether training rows show more than one thing, so that a family can learn from them."""
-    y = data.y("train")
-    return data.head.kind == "real" or len(np.unique(y, axis=0)) > 1
 
 
 def mean_graph(graphs: Sequence[bytes], width: int) -> bytes:

@@ -17,6 +17,7 @@ import numpy as np
 
 from luban.catalog import Choice, canonical
 from luban.data.dataset import Dataset
+from luban.features.kinds import Arrays
 from luban.models.base import Refusal, Unfinished
 from luban.tasks.base import Task
 from luban.train.candidate import (
@@ -66,6 +67,15 @@ class Tools:
     keep: Keep
     decide: Decide
     watch: Watch
+
+    def kept(self, key: str, make: Callable[[], Arrays]) -> Arrays:
+        """Arrays that are kept under a key within this training run, made once."""
+        from safetensors.numpy import load_file, save_file
+
+        file = "arrays.safetensors"
+        folder = self.keep(key, lambda folder: save_file(make(), folder / file))
+        found: Arrays = load_file(folder / file)
+        return found
 
 
 def fit(
@@ -145,6 +155,12 @@ def voters_of(chosen: Candidate, done: Sequence[Candidate]) -> list[Candidate]:
     return [candidate for candidate in done if candidate.spec.name in chosen.facts["voters"]]
 
 
+def teachable(data: TrainData) -> bool:
+    """Whether training rows show more than one thing, so that a family can learn from them."""
+    y = data.y("train")
+    return data.head.kind == "real" or len(np.unique(y, axis=0)) > 1
+
+
 class Way(ABC):
     """How candidates are trained, what they are chosen on, and what is released of the one that is chosen.
 
@@ -191,7 +207,7 @@ class OneSplit(Way):
     """Learn from training rows, choose on validation rows, fit the chosen again on both."""
 
     def __init__(self, dataset: Dataset, task: Task, seed: int, tools: Tools) -> None:
-        self.data = TrainData(dataset, task, seed, imbalance=tools.config.imbalance)
+        self.data = TrainData(dataset, task, seed, kept=tools.kept, imbalance=tools.config.imbalance)
         self.truth = self.data.y("valid")
         self._tools = tools
         self._whole: TrainData | None = None

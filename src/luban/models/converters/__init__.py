@@ -3,4 +3,5 @@
 CONVERTERS = {
     "svd": ".svd:Svd",
     "target-encoding": ".target_encoding:TargetEncoding",
+    "encoder": ".encoder:PretrainedEncoder",
 }

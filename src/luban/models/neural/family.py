@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from luban.catalog import TOWERS, Choice, OneOf, need
 from luban.features.kinds import Arrays, BagConfig, IndexConfig, Kind, VectorConfig, Want
 from luban.features.pretrained import PretrainedFiles
-from luban.models.base import Family, FitContext, Fitted
+from luban.models.base import Family, FitContext, Fitted, Reading
 from luban.models.neural.recipe import Recipe
 from luban.models.neural.towers.base import Tower
 from luban.tasks.base import Head
@@ -34,7 +34,7 @@ class Neural(Family):
         "weights_are_rows": "a row that comes twice is met at other steps than one that weighs twice"
     }
 
-    class Config(Family.Config):
+    class Config(Reading):
         """What it is made of, and how it is trained."""
 
         tower: Annotated[Choice, OneOf(TOWERS)] = Field(default_factory=lambda: OneOf(TOWERS).read("conv"))
