@@ -80,6 +80,7 @@ TEXT: dict[Language, dict[str, str]] = {
         "label gives {other}.",
         "says_values": "The model is off by {model} ({low}–{high}) on average on unseen rows; always guessing the "
         "same value is off by {other}.",
+        "says": "On unseen rows {metric} is {model} ({low}–{high}); the best answer without looking has {other}.",
         "says_nothing": "There is no figure that says how good the model is: {reason}.",
         "gates_all": "All gates are passed.",
         "gates_some": "{failed} of {all} gates stand in the way of a release.",
@@ -186,6 +187,7 @@ TEXT: dict[Language, dict[str, str]] = {
         "before_percent": "",
         "says_classes": "模型在未见过的数据上答对 {model}（{low}–{high}）；总猜最常见的标签只能答对 {other}。",
         "says_values": "模型在未见过的数据上平均偏差 {model}（{low}–{high}）；总猜同一个值的偏差为 {other}。",
+        "says": "在未见过的数据上，{metric}为 {model}（{low}–{high}）；不看输入时最好的答案为 {other}。",
         "says_nothing": "没有能说明模型好坏的数字：{reason}。",
         "gates_all": "全部关卡均已通过。",
         "gates_some": "{all} 道关卡中有 {failed} 道未通过，不能发布。",
