@@ -29,6 +29,7 @@ ORDER = [
     ("release",),
     ("serve",),
     ("project", "workshop"),
+    ("look",),
     ("lifecycle", "templates", "doctor"),
     ("cli",),
     ("checks",),

@@ -1,4 +1,4 @@
-"""Types, roles and likely targets, where nobody has said so."""
+"""Types and roles, where nobody has said so."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from luban.catalog import STEPS
 from luban.data.config import ColumnConfig
-from luban.data.infer import Conclusion, conclude, head, look
+from luban.data.infer import Conclusion, conclude, head
 from luban.data.schema import Role
 from luban.data.sources.base import RawBatch, Source
 from luban.errors import ConfigError, DataError
@@ -103,16 +103,6 @@ def test_roles_ask_for_types() -> None:
 def test_an_unknown_column_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="Did you mean `city`"):
         infer({"city": ["a"]}, roles={"citty": "target"})
-
-
-def test_a_look_at_a_source() -> None:
-    table = pa.table({"review": COLUMNS["review"], "city": COLUMNS["city"], "label": ["no"] * 50 + ["yes"] * 50})
-    found = look(Rows(table), rows=20)
-    assert found.rows == 20
-    assert found.complete
-    assert found.targets[0] == ("label", "named `label`, 2 distinct values, the last column")
-    assert [name for name, _ in found.targets] == ["label", "city"]
-    assert look(Rows(table), "city").schema["city"].role == "target"
 
 
 def test_rows_are_spread_over_the_beginning() -> None:

@@ -1,4 +1,4 @@
-"""What the columns of a table are, where nobody has said so: types, roles, and a likely target.
+"""What the columns of a table are, where nobody has said so: types and roles.
 
 Decided here: types are judged by the column types themselves on a sample, the surest wins, the first of
 the catalog where two are equally sure. What is stated is never changed. A target of few distinct values
@@ -19,10 +19,10 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from luban.catalog import FEATURES, STEPS, nearest
+from luban.catalog import FEATURES, nearest
 from luban.data.config import ColumnConfig
-from luban.data.schema import Column, Role, Schema
-from luban.data.sources.base import RawBatch, Source
+from luban.data.schema import Column, Role
+from luban.data.sources.base import RawBatch
 from luban.errors import BadValue, ConfigError, DataError
 
 CLASSES = "category"
@@ -30,7 +30,6 @@ _ROLE_TYPES: dict[Role, str] = {"time": "time", "weight": "number", "id": CLASSE
 _ID_NAME = re.compile(
     r"(^|[_\-. ])(id|uuid|guid|key|no|nr|index|rowid|row_id)$|[a-z]ID$|编号|序号|单号|^Unnamed: 0$", re.I
 )
-_TARGET_NAMES = "label,labels,target,class,y,outcome,churn,churned,sentiment,category,result,标签,类别,分类,目标,结果"
 _LEFT = 0.3
 """A type is judged by what it can read only if so much of the sample is left."""
 _SPREAD, _SPREAD_BYTES = 20, 64 << 20
@@ -203,34 +202,6 @@ def _names_rows(name: str, present: Sequence[Any]) -> str | None:
 
 
 @dataclass(frozen=True)
-class Look:
-    """A first look at a table: its columns, and what might be predicted."""
-
-    conclusions: tuple[Conclusion, ...]
-    targets: tuple[tuple[str, str], ...]
-    """Likely targets, the likeliest first: column and reason."""
-    rows: int
-    """Rows that were judged by."""
-    complete: bool
-    """There were no more rows."""
-
-    @property
-    def schema(self) -> Schema:
-        """The columns, none of them a target."""
-        return Schema(columns=tuple(conclusion.column for conclusion in self.conclusions))
-
-
-def look(source: Source, target: str | None = None, rows: int = 10_000) -> Look:
-    """The columns of a source, judged by its beginning. Raises ConfigError if `target` is not among them."""
-    first = head(source.read(), rows)
-    sample = first.sample
-    steps = [STEPS.make("unicode"), STEPS.make("missing")]
-    conclusions = conclude(sample, {}, {target: "target"} if target else {}, steps)
-    targets = [] if target else _likely(sample, conclusions)
-    return Look(tuple(conclusions), tuple(targets), sample.num_rows, first.complete)
-
-
-@dataclass(frozen=True)
 class Head:
     """The beginning of a source: some of its rows to judge by, and all that was read for that."""
 
@@ -259,25 +230,3 @@ def head(batches: Iterator[RawBatch], rows: int) -> Head:
     table = pa.Table.from_batches([batch.rows for batch in read])
     chosen = np.linspace(0, count - 1, min(rows, count)).astype(np.int64)
     return Head(table.take(pa.array(chosen)) if count > rows else table, read, complete)
-
-
-def _likely(sample: pa.Table, conclusions: Sequence[Conclusion]) -> list[tuple[str, str]]:
-    """Columns that could be a target, likeliest first."""
-    found: list[tuple[float, str, str]] = []
-    last = conclusions[-1].column.name if conclusions else ""
-    for conclusion in conclusions:
-        name = conclusion.column.name
-        present = [as_text(value) for value in sample.column(name).drop_null().to_pylist()]
-        distinct = len(set(present))
-        if conclusion.column.role != "input" or distinct < 2:
-            continue
-        score, reasons = 0.0, []
-        if name.lower() in _TARGET_NAMES.split(","):
-            score, reasons = 2.0, [f"named `{name}`"]
-        if distinct <= 20 and distinct * 5 <= len(present):
-            score, reasons = score + 1, [*reasons, f"{distinct} distinct values"]
-        if name == last:
-            score, reasons = score + 0.5, [*reasons, "the last column"]
-        if score:
-            found.append((score, name, ", ".join(reasons)))
-    return [(name, reason) for _, name, reason in sorted(found, key=lambda one: -one[0])]

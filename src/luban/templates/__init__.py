@@ -10,10 +10,15 @@ import os
 import re
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from luban.catalog import nearest
 from luban.errors import ConfigError
 from luban.policy.rules import Actor
+
+if TYPE_CHECKING:
+    from luban.look.finding import Language
+    from luban.look.look import Seen
 
 FILE = "luban.yaml"
 TEMPLATES = ("chinese-reviews", "breast-cancer", "blank")
@@ -38,19 +43,29 @@ def from_template(folder: Path, template: str, name: str | None = None) -> Path:
     return _write(folder, filled)
 
 
-def from_data(folder: Path, data: str, target: str | None, name: str | None = None) -> tuple[Path, list[str]]:
-    """Look at `data` and write a luban.yaml for it into `folder`; gives its path and notes for the user.
+def from_data(
+    folder: Path, data: str, target: str | None, name: str | None = None, language: Language = "en"
+) -> tuple[Path, Seen]:
+    """Look at `data` and write a luban.yaml for it into `folder`; gives its path and what was seen.
 
     Raises ConfigError, or DataError where the data cannot be read.
     """
+    from luban.data.sources import open_path
+    from luban.look.look import look
     from luban.templates.from_look import project_text
 
-    stem = Path(data.rstrip("/").rsplit("/", 1)[-1]).name.split(".")[0]
-    text, notes = project_text(folder, data, target, model_name(name or stem))
-    if name is None and model_name(stem) != stem.lower():
-        called = f"the model is called `{model_name(stem)}`, for names are of small Latin letters"
-        notes.append(f"{called}. Another: --name NAME")
-    return _write(folder, text), notes
+    _refuse_twice(folder)
+    seen = look(open_path(data), target)
+    return _write(folder, project_text(folder, data, seen, model_name(name or data_stem(data)), language)), seen
+
+
+def data_stem(data: str) -> str:
+    """What a file or URL is called, without folders and extensions.
+
+    >>> data_stem("s3://bucket/a/chats.csv.gz")
+    'chats'
+    """
+    return Path(data.rstrip("/").rsplit("/", 1)[-1]).name.split(".")[0]
 
 
 def model_name(text: str) -> str:
@@ -63,10 +78,14 @@ def model_name(text: str) -> str:
     return name or "model"
 
 
+def _refuse_twice(folder: Path) -> None:
+    if (folder / FILE).exists():
+        raise ConfigError(f"`{folder / FILE}` is there already.", "Name another folder, or remove the file first.")
+
+
 def _write(folder: Path, text: str) -> Path:
     path = folder / FILE
-    if path.exists():
-        raise ConfigError(f"`{path}` is there already.", "Name another folder, or remove the file first.")
+    _refuse_twice(folder)
     folder.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".{os.getpid()}.tmp")
     beside.write_text(text, "utf-8")

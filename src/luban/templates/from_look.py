@@ -1,36 +1,38 @@
-"""A luban.yaml from a look at data: columns with what they were taken for and why, and a target.
+"""A luban.yaml from a look at data: columns with what they were taken for and why, a target, and what was seen.
 
 What was inferred is written out with its reason as a comment, so that the user sees it and can change
-it; the file then says all that decides the run.
+it; the file then says all that decides the run. Where nothing is likely to be predicted, the file has no target: the
+data can be prepared, and the comment says what is missing.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from luban.data.infer import Conclusion, Look, look
-from luban.data.sources import open_path
-from luban.errors import ConfigError
+from luban.data.infer import Conclusion
+from luban.look.finding import Language
+from luban.look.look import Seen
+from luban.look.words import PHRASES, in_words
 from luban.policy.rules import Actor
 
-HEAD = """\
+HEAD: dict[Language, str] = {
+    "en": """\
 # Written by `luban init` from a look at {rows} rows of {source}. Everything here can be changed;
 # what is left out has a default (`luban schema` prints them all).
-
+{seen}
 name: {name}
 owner: {owner}                    # who answers for this model: a gate asks for it
 purpose: {purpose}
-
+{language}
 data:
   source: {path}
   columns:
 {columns}
-  target: {target}
+{target}
 
 # prepare:
 #   split: {{by: stratified, valid: 0.1, test: 0.2}}   # or random, group, subject, time
@@ -39,47 +41,70 @@ train:
   time_budget_s: 120              # no model is started after this
 # budget: {{p95_ms: 10, size_mb: 20}}                  # gates: one row in process; the whole bundle
 release: {{promote: significant}}   # the first release is champion, later ones must beat it
-"""
+""",
+    "zh": """\
+# 由 `luban init` 查看 {source} 的 {rows} 行后写成。这里的一切都可以改；
+# 没有写出的都有默认值（`luban schema` 可列出全部）。
+{seen}
+name: {name}
+owner: {owner}                    # 由谁负责：发布时会问
+purpose: {purpose}
+{language}
+data:
+  source: {path}
+  columns:
+{columns}
+{target}
+
+# prepare:
+#   split: {{by: stratified, valid: 0.1, test: 0.2}}   # 或 random、group、subject、time
+train:
+  models: auto                    # 尝试各类模型并组合最好的几个；或列出：[linear, trees, vote]
+  time_budget_s: 120              # 超过这个时间（秒）就不再开始新的模型
+# budget: {{p95_ms: 10, size_mb: 20}}                  # 关卡：单行耗时；整个包的大小
+release: {{promote: significant}}   # 第一次发布即上线，之后要更好才替换
+""",
+}
+PURPOSE: dict[Language, tuple[str, str]] = {
+    "en": ("Predict {target} from {file}.", ""),
+    "zh": ("由 {file} 预测 {target}。", ""),
+}
 
 
-def project_text(folder: Path, data: str, target: str | None, name: str) -> tuple[str, list[str]]:
-    """The project file for `data` (as a person types it, relative to the current folder), and notes.
-
-    Raises ConfigError where no target is named and none is likely, DataError where data cannot be read.
-    """
-    source = open_path(data)
-    seen = look(source, target)
-    notes: list[str] = []
-    if target is None:
-        target, reason = _likely(seen)
-        notes.append(f"`{target}` is taken as the target: {reason}. Another: --target COLUMN")
-    if target not in seen.schema:
-        raise ConfigError(f"There is no column `{target}`.", f"Columns: {_names(seen.conclusions)}.")
-    if not seen.complete:
-        notes.append(f"only the first {seen.rows:,} rows were looked at")
-    text = HEAD.format(
+def project_text(folder: Path, data: str, seen: Seen, name: str, language: Language = "en") -> str:
+    """The project file for `data` (as a person types it, relative to the current folder)."""
+    of_target, without = PURPOSE[language]
+    purpose = without if seen.target is None else of_target.format(target=seen.target, file=Path(data).name)
+    return HEAD[language].format(
         rows=f"{seen.rows:,}",
         source=data,
+        seen=_seen(seen, language),
         name=name,
-        owner=Actor.current().name,
-        purpose=_scalar(f"Predict {target} from {Path(data).name}."),
+        owner=_scalar(Actor.current().name),
+        purpose=_scalar(purpose),
+        language="language: zh\n" if language == "zh" else "",
         path=_scalar(_relative(folder, data)),
-        columns="\n".join(_line(c, target) for c in look(source, target).conclusions),
-        target=_scalar(target),
+        columns="\n".join(_line(conclusion, seen, language) for conclusion in seen.conclusions),
+        target=_target(seen, language),
     )
-    return text, notes
 
 
-def _likely(seen: Look) -> tuple[str, str]:
-    if not seen.targets:
-        raise ConfigError(
-            "No column looks like a target.", f"Name one with --target. Columns: {_names(seen.conclusions)}."
-        )
-    return seen.targets[0]
+def _seen(seen: Seen, language: Language) -> str:
+    """Findings as comments."""
+    if not seen.findings:
+        return ""
+    lines = [f"#   {'!' if one.level == 'warn' else '-'} {one.sentence(language)}" for one in seen.findings]
+    return "\n".join(["#", f"# {PHRASES[language]['seen']}", *lines, ""])
 
 
-def _names(conclusions: Sequence[Conclusion]) -> str:
-    return ", ".join(conclusion.column.name for conclusion in conclusions)
+def _target(seen: Seen, language: Language) -> str:
+    if seen.target is not None:
+        return f"  target: {_scalar(seen.target)}"
+    words = PHRASES[language]
+    names = words["comma"].join(one.name for one in seen.others)
+    said = [words["maybe"].format(names=names) if seen.others else words["none"], words["label"]]
+    example = _scalar(seen.others[0].name) if seen.others else ""
+    return "\n".join([*(f"  # {line}" for line in said), f"  # target: {example}".rstrip()])
 
 
 def _relative(folder: Path, data: str) -> str:
@@ -88,13 +113,16 @@ def _relative(folder: Path, data: str) -> str:
     return os.path.relpath(Path(data).absolute(), folder.absolute())
 
 
-def _line(conclusion: Conclusion, target: str) -> str:
+def _line(conclusion: Conclusion, seen: Seen, language: Language) -> str:
     column = conclusion.column
-    role = "target" if column.name == target else column.role
+    role: str = "target" if column.name == seen.target else column.role
+    reason = in_words("why", conclusion.reason, language)
+    if column.name in seen.apart:
+        role, reason = "meta", seen.apart[column.name].brief(language)
     about: Any = {"type": column.type, **({} if role in ("input", "target") else {"role": role}), **column.settings}
     about = column.type if list(about) == ["type"] else about
     entry = f"    {_scalar(column.name)}: {_flow(about)}"
-    return f"{entry:<33} # {conclusion.reason}"
+    return f"{entry:<33} # {reason}"
 
 
 def _flow(value: Any) -> str:
