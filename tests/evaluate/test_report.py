@@ -143,8 +143,8 @@ def test_counts_of_rows_add_up_on_the_page() -> None:
     rows = {row.cells[0]: row.cells[1] for row in report_on(classes()).view.data_rows}
     assert list(rows.items())[:4] == [
         ("Rows read", "1,200"),
-        ("Set aside: duplicates", "− 150"),
-        ("Set aside: label-conflicts", "− 50"),
+        ("Set aside: copies", "− 150"),
+        ("Set aside: same input, other label", "− 50"),
         ("Rows kept", "1,000"),
     ]
     assert rows["Values changed by unicode"] == "12"
@@ -176,9 +176,17 @@ def test_matrix_for_few_classes_and_mistakes_for_many() -> None:
 
 def test_figures_keep_their_place_on_the_page() -> None:
     page = report_on(classes()).to_html()
-    for position in re.findall(r'c[xy]="([\d.]+)"', page):
-        assert 0 <= float(position) <= 300
-    assert page.count("<circle") == sum(bin["num_rows"] > 0 for bin in classes()["calibration"]["bins"])
+    for figure in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        _, _, width, height = map(float, re.search(r'viewBox="([^"]+)"', figure)[1].split())
+        places = re.findall(r' (?:cx|x|x1|x2)="([\d.]+)"', figure), re.findall(r' (?:cy|y|y1|y2)="([\d.]+)"', figure)
+        places[0].extend(
+            x for points in re.findall(r'points="([^"]+)"', figure) for x in re.findall(r"([\d.]+),", points)
+        )
+        for found, most in zip(places, (width, height), strict=True):
+            assert all(0 <= float(place) <= most for place in found), figure
+    bins = sum(bin["num_rows"] > 0 for bin in classes()["calibration"]["bins"])
+    models = 3
+    assert page.count("<circle") == bins + models
 
 
 def test_worse_and_chance_are_not_called_better() -> None:

@@ -7,11 +7,7 @@ rows (examples of changed values, profiles) are left out, for a report travels f
 
 from __future__ import annotations
 
-import re
-from importlib import resources
 from typing import Any, Literal
-
-from markupsafe import Markup, escape
 
 from luban.evaluate.records import Record
 from luban.evaluate.view import View
@@ -24,7 +20,7 @@ class Report(Record):
 
     title: str
     project: dict[str, Any]
-    """`name`, `owner`, `purpose`."""
+    """`name`, `owner`, `purpose`, and, of a release, `budget`."""
     data: dict[str, Any]
     """What prepare did (`Dataset.report`), without values taken from rows: see `data_facts`."""
     training: dict[str, Any]
@@ -37,6 +33,10 @@ class Report(Record):
     """`p50_ms`, `p95_ms`, `size_mb` and `train_s`, those that are known."""
     lineage: dict[str, Any] = {}
     """Hashes and ids by which every figure can be traced."""
+    explanation: dict[str, Any] = {}
+    """What the model goes by, as a whole; empty where nothing was explained."""
+    suspects: int | None = None
+    """Labels of test rows that are probably wrong; None where that was not looked at."""
     language: Literal["en", "zh"] = "en"
 
     @property
@@ -50,14 +50,15 @@ class Report(Record):
 
         return markdown(self.view)
 
-    def to_html(self) -> str:
-        """The report as one self-contained HTML page."""
-        import jinja2
+    def to_html(self, rows: dict[str, Any] | None = None) -> str:
+        """The report as one self-contained HTML page.
 
-        source = resources.files("luban.evaluate").joinpath("report.html").read_text("utf-8")
-        environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-        environment.filters["code"] = _code
-        return environment.from_string(source).render(view=self.view, t=self.view.words, report=self)
+        `rows` is what rows themselves say: `errors` (errors to read) and `explained` (rows with what their
+        answers stand on), both as JSON. A page with rows is as personal as the data, and says so.
+        """
+        from luban.evaluate.page.page import render
+
+        return render(View(self, rows))
 
 
 def data_facts(prepare: dict[str, Any]) -> dict[str, Any]:
@@ -67,14 +68,12 @@ def data_facts(prepare: dict[str, Any]) -> dict[str, Any]:
     {'changes': [{'rule': 'unicode', 'count': 2}]}
     """
     found: dict[str, Any] = _without(prepare)
+    for column, whole in zip(found.get("columns", []), prepare.get("columns", []), strict=True):
+        profile = whole.get("profile", {})
+        column |= {name: profile[name] for name in ("rows", "missing") if name in profile}
     if "notes" in found:
         found["notes"] = [note.split(", for instance `")[0].rstrip(".") + "." for note in found["notes"]]
     return found
-
-
-def _code(sentence: str) -> Markup:
-    """A sentence, escaped, with what stands between backticks as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
 
 
 def _without(value: Any) -> Any:

@@ -26,10 +26,11 @@ AIMS = ("balanced_accuracy", "f1")
 
 
 class View:
-    """A report's contents in words."""
+    """A report's contents in words. `rows` is what may be shown of rows themselves; empty where nothing may."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, rows: dict[str, Any] | None = None) -> None:
         self.report = report
+        self.rows = rows or {}
         self.language = report.language
         self.words = wording.words(report.language)
         self.evaluation = report.evaluation
@@ -268,11 +269,17 @@ class View:
         rows = data.get("rows", {})
         found = [Row((self.words["data_read"], shown(rows.get("found"))))] if rows else []
         for rule, count in sorted(rows.get("quarantined", {}).items()):
-            found.append(Row((self.say("data_aside", rule=rule), f"− {count:,}")))
+            found.append(Row((self.say("data_aside", rule=self.words.get(f"rule_{rule}", rule)), f"− {count:,}")))
         if rows:
             found.append(Row((self.words["data_kept"], shown(rows.get("kept"))), "chosen"))
         dealt = data.get("split", {}).get("rows", {})
         found += [Row((self.words[f"data_{part}"], f"{dealt[part]:,}")) for part in SPLITS if part in dealt]
+        return found + self.changed_rows
+
+    @cached_property
+    def changed_rows(self) -> list[Row]:
+        """Values that steps changed, and values that could not be read."""
+        data, found = self.report.data, []
         changed: dict[str, int] = {}
         for change in data.get("changes", []):
             changed[change["rule"]] = changed.get(change["rule"], 0) + change["count"]

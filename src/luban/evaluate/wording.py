@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from luban.evaluate.page.words import SECTIONS
+
 Language = Literal["en", "zh"]
 
 METRIC_NAMES: dict[Language, dict[str, tuple[str, str]]] = {
@@ -287,6 +289,10 @@ TEXT: dict[Language, dict[str, str]] = {
         "made_by": "由鲁班生成。所有数字均来自“来源”一节所列的运行与数据。",
     },
 }
+
+
+for _language, _section in SECTIONS.items():
+    TEXT[_language] |= _section
 
 
 def words(language: Language) -> Mapping[str, str]:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 ERRORS = "errors.json"
 EXPLAINED = "explained.json"
-PERSONAL_REPORTS = (ERRORS, EXPLAINED)
+WITH_ROWS = "report-with-rows.html"
+PERSONAL_REPORTS = (ERRORS, EXPLAINED, WITH_ROWS)
 """Reports that hold rows' own values."""
 
 
@@ -33,13 +34,15 @@ def report_of(
     costs = {name: value for name, value in measured.items() if name != "calls"}
     return Report(
         title=project["name"],
-        project={name: project.get(name, "") for name in ("name", "owner", "purpose")},
+        project={name: project.get(name, "") for name in ("name", "owner", "purpose", "budget")},
         data=data_facts(candidate.dataset.report),
         training=candidate.training,
         evaluation=candidate.evaluation,
         gates=tuple(verdict.to_json() for verdict in verdicts),
         costs={**costs, "train_s": train_seconds(candidate.training)},
         lineage=dict(lineage),
+        explanation=candidate.explanation or {},
+        suspects=(candidate.errors or {}).get("num_suspects"),
         language=project.get("language", "en"),
     )
 
@@ -59,11 +62,14 @@ def reports(
         "explanation.json": candidate.explanation,
         EXPLAINED: candidate.explained,
     }
+    known = {"errors": candidate.errors, "explained": candidate.explained}
+    rows = {name: found for name, found in known.items() if found is not None}
     return {
         **{name: canonical(found) for name, found in optional.items() if found is not None},
         "report.json": canonical(report.to_json()),
         "report.md": report.to_markdown().encode(),
         "report.html": report.to_html().encode(),
+        **({WITH_ROWS: report.to_html(rows).encode()} if rows else {}),
         "card.md": card(report, Subject.of(manifest), forced_reason).encode(),
         "evaluation.json": canonical(candidate.evaluation),
         "training.json": canonical(candidate.training),
