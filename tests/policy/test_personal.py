@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from luban.policy.personal import CARD, EMAIL, IDENTITY, PHONE, find, is_card_number, is_identity_number, is_wholly
+
+CALM = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize(
@@ -51,14 +54,16 @@ def identity(body: str) -> str:
     raise AssertionError
 
 
-@given(st.integers(110000, 659999), st.dates(), st.integers(0, 999))
-def test_identity_numbers_have_one_check_digit(region: int, born: object, order: int) -> None:
-    body = f"{region}{str(born).replace('-', '')}{order:03d}"
+@CALM
+@given(st.integers(110000, 659999), st.integers(1, date.max.toordinal()), st.integers(0, 999))
+def test_identity_numbers_have_one_check_digit(region: int, born: int, order: int) -> None:
+    body = f"{region}{date.fromordinal(born).isoformat().replace('-', '')}{order:03d}"
     good = identity(body)
     valid = [check for check in "0123456789X" if is_identity_number(body + check)]
     assert valid == ([good[-1]] if 1900 <= int(body[6:10]) <= 2100 else [])
 
 
+@CALM
 @given(st.integers(0, 10**14 - 1), st.integers(0, 15), st.integers(1, 9))
 def test_a_card_with_one_digit_changed_is_none(middle: int, place: int, change: int) -> None:
     body = f"4{middle:014d}"
@@ -68,6 +73,7 @@ def test_a_card_with_one_digit_changed_is_none(middle: int, place: int, change: 
         assert not is_card_number(other)
 
 
+@CALM
 @given(st.text(alphabet="0123456789+-() .@abcX电，６"))
 def test_spans_lie_inside_and_apart(text: str) -> None:
     spans = sorted(find(text), key=lambda span: span.start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from luban.catalog import FAMILIES, Choice
@@ -100,6 +100,7 @@ def test_it_reads_back() -> None:
     assert again.tune.identity() == project.tune.identity()
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3), st.booleans(), st.booleans(), st.integers(2, 9))
 def test_points_lie_inside_and_have_both_ends(a: float, b: float, log: bool, whole: bool, count: int) -> None:
     low, high = min(a, b), max(a, b)
