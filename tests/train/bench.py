@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from luban import lifecycle
+from luban.catalog import Choice
 from luban.data.dataset import Dataset
 from luban.project import load_project
 from luban.tasks.base import Task
@@ -75,15 +76,17 @@ class Memory:
     def tools(self, **config: Any) -> Tools:
         return Tools(TrainConfig.model_validate({"num_threads": 1, **config}), self, self.decide, Watch())
 
-    def train(self, data: Dataset, out: Path, seed: int = 0, **config: Any) -> dict[str, Any]:
+    def train(
+        self, data: Dataset, out: Path, seed: int = 0, task: str | Choice = "auto", **config: Any
+    ) -> dict[str, Any]:
         out.mkdir()
         watch = Watch()
         watch.candidate = self.rows.append  # type: ignore[method-assign]
         settings = TrainConfig.model_validate({"num_threads": 1, **config})
         facts = Facts("made", "tests", "A made table.")
-        return train(data, task_of(data), settings, facts, seed, out, self, self.decide, watch)
+        return train(data, task_of(data, task), settings, facts, seed, out, self, self.decide, watch)
 
 
-def task_of(data: Dataset) -> Task:
-    """The task that suits the target."""
-    return choose_task("auto", data)
+def task_of(data: Dataset, task: str | Choice = "auto") -> Task:
+    """The task that suits the target, or the one that is named."""
+    return choose_task(task, data)

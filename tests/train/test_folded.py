@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from luban.bundle.bundle import Bundle
-from luban.catalog import FAMILIES, Choice
+from luban.catalog import FAMILIES, TASKS, Choice
 from luban.data.dataset import Dataset
 from luban.errors import ConfigError
 from luban.train.candidate import Candidate, Spec
@@ -233,6 +233,40 @@ def test_regression(tmp_path: Path) -> None:
     assert board["stack"] < 1.1 * min(board["linear"], board["trees"])
     answer = Bundle.load(tmp_path / "out" / "bundle").predict([{"x": 6.0, "text": "row 60", "city": "Rome"}]).rows()[0]
     assert answer["low"] < 12 < answer["high"]
+
+
+def test_tags_of_which_one_is_in_a_single_row(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    made = []
+    for number in range(90):
+        tags = [name for name in ("cold", "loud") if chance.random() < 0.5] + (["odd"] if number == 50 else [])
+        made.append([f"{' '.join(tags)} room {number}", number, "Rome", ";".join(tags)])
+    columns = COLUMNS.replace(" y: category", " y: {type: tags, separator: ';'}")
+    found = dataset(tmp_path, "text,x,city,y", made, columns, "valid: 0, test: 0.1, by: random")
+    memory = Memory(tmp_path / "kept")
+    models = ["linear", {"kind": "linear", "c": 1.0}, "vote", "stack"]
+    report = memory.train(found, tmp_path / "out", folds={"num": 3}, models=models, learning_curve=True, seeds=2)
+    assert {row["status"] for row in report["leaderboard"]} == {"trained"}, report["leaderboard"]
+    assert report["parity"] <= 1e-4
+    assert report["stability"]["changed"] == 0
+    answer = Bundle.load(tmp_path / "out" / "bundle").predict([{"text": "loud room", "x": 3, "city": "Rome"}]).rows()[0]
+    assert "loud" in str(answer)
+
+
+def test_ordered_classes(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    made = [[f"row {n}", f"{n % 4 + chance.gauss(0, 0.4):.3f}", "Rome", n % 4] for n in range(120)]
+    found = dataset(tmp_path, "text,x,city,y", made, COLUMNS)
+    ordinal = Choice("ordinal", TASKS.resolve("ordinal").Config())
+    models = ["linear", {"kind": "linear", "c_table": 0.1}, "vote", "stack"]
+    memory = Memory(tmp_path / "kept")
+    report = memory.train(
+        found, tmp_path / "out", task=ordinal, folds={"num": 3, "final": "bag"}, models=models, learning_curve=True
+    )
+    board = {row["name"]: row["loss"] for row in report["leaderboard"]}
+    assert board[report["chosen"]] < 0.7 * board["baseline"]
+    assert report["parity"] <= 1e-4
+    assert len(report["learning_curve"]) >= 2
 
 
 def test_time_is_shared_by_folds(two: Dataset, tmp_path: Path) -> None:
