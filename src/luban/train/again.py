@@ -219,8 +219,9 @@ def reading(points: Sequence[dict[str, Any]], losses: np.ndarray, baseline: floa
         verdict, says = "helps", "more rows would help"
     else:
         verdict, says = "unclear", "it is not clear whether more rows would help"
+    moved = f"{'fell' if gain >= 0 else 'rose'} by {abs(gain):.4f}"
     sentence = (
-        f"From {before['rows']:,} to {after['rows']:,} training rows the loss fell by {gain:.4f} "
-        f"(95 % interval {low:.4f} to {high:.4f}): {says}."
+        f"From {before['rows']:,} to {after['rows']:,} training rows the loss {moved} "
+        f"(95 % interval of the gain {low:.4f} to {high:.4f}): {says}."
     )
     return {"verdict": verdict, "gain": gain, "low": low, "high": high, "sentence": sentence}

@@ -61,6 +61,11 @@ class TrainConfig(Config):
     split; each candidate then costs as many fits as there are folds."""
     imbalance: Imbalance = Field(default_factory=Imbalance)
     """Rare classes: none, weights, oversample, undersample or logit-adjustment, alone or as `kind` with settings."""
+    learning_curve: Literal["auto"] | bool = "auto"
+    """Train the chosen model again on 1/8, 1/4 and 1/2 of the training rows, to see whether more rows would help.
+    auto: if what is left of `time_budget_s` suffices."""
+    seeds: int = Field(1, ge=1, le=20)
+    """Train the chosen model under so many seeds, to see how far chance decides; beyond `time_budget_s`."""
     num_threads: int | None = execution(None, ge=1)
     """Threads of each solver; all cores by default."""
 

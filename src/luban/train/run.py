@@ -8,25 +8,23 @@ before it is acted on; so a resumed run tries what the first one would have trie
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from luban.catalog import TASKS, Choice
 from luban.data.dataset import Dataset
 from luban.errors import DataError
-from luban.models.base import Refusal
 from luban.tasks.base import Task
+from luban.train.again import study
 from luban.train.candidate import Candidate, Decide, Spec
 from luban.train.config import TrainConfig
-from luban.train.encode import TrainData
 from luban.train.folded import Folded
 from luban.train.imbalance import check, favour
 from luban.train.specs import family_of, specs
+from luban.train.tune.bench import Trials
 from luban.train.tune.config import TuneConfig
-from luban.train.tune.halving import named, with_share
-from luban.train.tune.search import Result, Search
-from luban.train.way import Keep, OneSplit, Tools, Watch, Way, fit, key_of
+from luban.train.tune.search import Search
+from luban.train.way import Keep, OneSplit, Tools, Watch, Way
 from luban.train.write import Facts, Final, write
 
 LEAST_SHARE = 0.1
@@ -107,7 +105,6 @@ class _Trial:
         self._way, self._tools, self._config = way, tools, tools.config
         self._rows: list[dict[str, Any]] = []
         self._spent = 0.0
-        self._parts: dict[float, TrainData] = {}
         self._benched: set[str] = set()
         self._search: Search | None = None
         self.done: list[Candidate] = []
@@ -116,15 +113,15 @@ class _Trial:
     def run(self, spec: Spec) -> None:
         """Train `spec` if it can be made and the budget allows; put it on the leaderboard."""
         if spec.skip:
-            self._row(spec, "skipped", reason=spec.skip)
+            self.put(spec, "skipped", reason=spec.skip)
             return
-        members = self._members()
+        members = self.members()
         if refusal := self._way.refuses(spec.choice, members):
-            self._row(spec, "refused", reason=refusal.reason)
+            self.put(spec, "refused", reason=refusal.reason)
             return
         go = self._tools.decide(f"start:{spec.name}", lambda: self._may_start(spec))
         if go is not True:
-            self._row(spec, "skipped", reason=str(go))
+            self.put(spec, "skipped", reason=str(go))
             return
         began = time.monotonic()
         budget = self._config.time_budget_s
@@ -135,58 +132,18 @@ class _Trial:
         if not self.done:
             self.baseline = candidate
         self.done.append(candidate)
-        self._row(spec, "trained", loss=candidate.loss, seconds=seconds, reason=candidate.facts["notes"])
+        self.put(spec, "trained", loss=candidate.loss, seconds=seconds, reason=candidate.facts["notes"])
 
-    def _members(self) -> list[Candidate]:
+    def members(self) -> list[Candidate]:
         """Who may join a vote: all that is finished but the baseline, votes and the lesser trials of a tuning."""
         able = [c for c in self.done if c is not self.baseline and not family_of(c.spec.choice).votes]
         return [c for c in able if c.spec.name not in self._benched]
 
     def tune(self, config: TuneConfig) -> None:
         """Search a family's settings; the best trials may join a vote."""
-        self._search = search = Search(config, self)
+        self._search = search = Search(config, Trials(self, self._way, self._tools))
         search.run()
         self._benched |= {trial.name for trial in search.best[config.voters :]}
-
-    @property
-    def num_rows(self) -> int:
-        """Training rows."""
-        return len(self._way.ground.y("train"))
-
-    @property
-    def seed(self) -> int:
-        """What draws are drawn from."""
-        return self._way.data.seed
-
-    def decide(self, key: str, make: Callable[[], Any]) -> Any:
-        """Record a decision, once, and replay it."""
-        return self._tools.decide(key, make)
-
-    def attempt(self, name: str, choice: Choice, share: float, seconds_left: float) -> Result | Refusal:
-        """A trial of a tuning, on a share of the training rows; with all of them it is a candidate like any other."""
-        members = self._members()
-        if refusal := self._way.refuses(choice, members):
-            return refusal
-        try:
-            if share == 1.0:
-                candidate = self._way.train(Spec(name, choice), members, lambda: seconds_left)
-                self.done.append(candidate)
-            else:
-                candidate = self._partly(Spec(f"{name} on {named(share)}", choice), share, lambda: seconds_left)
-        except DataError as error:
-            return Refusal(error.message)
-        return Result(candidate.loss, candidate.facts["seconds"])
-
-    def _partly(self, spec: Spec, share: float, seconds: Callable[[], float]) -> Candidate:
-        """A fit on a share of the training rows."""
-        if share not in self._parts:
-            self._parts[share] = with_share(self._way.ground, share)
-        return fit(self._tools, key_of(spec), spec, self._parts[share], (), seconds)
-
-    def row(self, name: str, choice: Choice, status: str, result: Result | None, reason: str) -> None:
-        """A trial's row of the leaderboard."""
-        loss, seconds = (None, None) if result is None else (result.loss, result.seconds)
-        self._row(Spec(name, choice), status, loss, seconds, reason)
 
     def _may_start(self, spec: Spec) -> bool | str:
         if not self.done or family_of(spec.choice).votes:
@@ -198,9 +155,10 @@ class _Trial:
             return f"time_budget_s ({self._config.time_budget_s:g}) spent"
         return True
 
-    def _row(
+    def put(
         self, spec: Spec, status: str, loss: float | None = None, seconds: float | None = None, reason: str = ""
     ) -> None:
+        """A row of the leaderboard."""
         row = {
             "name": spec.name,
             "family": spec.choice.kind,
@@ -225,10 +183,13 @@ class _Trial:
     def report(self, chosen: Candidate, final: Candidate) -> dict[str, Any]:
         """The leaderboard and what was chosen, as JSON; `final` is what is released."""
         folds = self._way.report()
+        left = self._config.time_budget_s - self._spent
         return {
+            **study(self._way, self._tools, chosen, self.done, left),
             "chosen": chosen.spec.name,
             "loss": "mean squared error" if self._way.data.head.kind == "real" else "log loss",
             "leaderboard": self._rows,
+            "curves": {c.spec.name: c.facts["curve"] for c in self.done if c.facts.get("curve")},
             "tuning": None if self._search is None else self._search.report(),
             "refit": final is not chosen and (folds is None or folds["final"] == "refit"),
             "folds": folds,
