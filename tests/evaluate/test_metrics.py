@@ -127,3 +127,15 @@ def test_calibration_error_of_overconfidence() -> None:
 def test_an_unknown_metric_names_the_nearest() -> None:
     with pytest.raises(UnknownName, match="Did you mean `accuracy`"):
         metric("acuracy")
+
+
+def test_areas_over_very_many_classes_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    rng = np.random.default_rng(0)
+    truth, found = (rng.random((80, 60)) < 0.1).astype(int), rng.integers(0, 9, (80, 60)) / 8
+    rows = Scored(truth, tags=found)
+    told = [number for number in range(60) if 0 < truth[:, number].sum() < 80]
+    for name, score in (("roc_auc", roc_auc_score), ("pr_auc", average_precision_score)):
+        expected = np.mean([score(truth[:, number], found[:, number]) for number in told])
+        assert METRICS[name].value(rows) == pytest.approx(expected, abs=1e-9)

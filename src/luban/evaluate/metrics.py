@@ -1,11 +1,12 @@
 """The table of metrics: name, direction, what each needs, and how it is computed.
 
-The value is scikit-learn's (extra `train`, imported when asked); `resampled` is its twin over many
-bootstrap resamples. Decided here: for two classes precision, recall and F1 are of the second class,
-for more the mean over classes (macro); ROC and PR areas of more classes are the mean of each one
-against the rest, over classes that occur in the test rows. Where a row has several tags, figures are of
-the decisions on each tag, the mean over tags that occur or are given (macro). A metric that its rows do not define
-gives a sentence in place of a number. Tasks name metrics by string; this module knows no task.
+The value is scikit-learn's (extra `train`, imported when asked), but for areas over very many classes;
+`resampled` is its twin over many bootstrap resamples, which a test holds to it. Decided here: for two classes
+precision, recall and F1 are of the second class, for more the mean over classes (macro); ROC and PR areas of
+more classes are the mean of each one against the rest, over classes that occur in the test rows. Where a row
+has several tags, figures are of the decisions on each tag, the mean over tags that occur or are given (macro). A
+metric that its rows do not define gives a sentence in place of a number. Tasks name metrics by string; this
+module knows no task.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ class Metric:
     value: Callable[[Scored], float]
     resampled: Callable[[resampled.Draws], np.ndarray]
     costly: bool = False
+
+
+_MANY = 50
+"""Classes or tags from which areas are computed by their twins: scikit-learn takes milliseconds to check each."""
 
 
 def _sklearn() -> Any:
@@ -119,7 +124,7 @@ def _subset_accuracy(rows: Scored) -> float:
     return float(_sklearn().accuracy_score(rows.truth, rows.predicted))
 
 
-def _one_against_rest(name: str) -> Callable[[Scored], float]:
+def _one_against_rest(name: str, twin: Callable[[resampled.Draws], np.ndarray]) -> Callable[[Scored], float]:
     def value(rows: Scored) -> float:
         score = getattr(_sklearn(), name)
         if rows.num_classes == 2:
@@ -130,6 +135,8 @@ def _one_against_rest(name: str) -> Callable[[Scored], float]:
             numbers = np.flatnonzero(rows.truth.any(axis=0) & ~rows.truth.all(axis=0)).tolist()
         if not numbers:
             raise Undefined("all test rows are of one class" if rows.tags is None else "no tag tells test rows apart")
+        if len(numbers) > _MANY:
+            return float(twin(resampled.Draws(rows, np.ones((1, len(rows)))))[0])
         return float(np.mean([score(*rows.one(number)) for number in numbers]))
 
     return value
@@ -199,9 +206,15 @@ METRICS: dict[str, Metric] = {
     "hamming_loss": _classes(False, _hamming, resampled.hamming_loss, KNOWS_TAGS),
     "quadratic_kappa": _classes(True, _quadratic_kappa, resampled.quadratic_kappa, KNOWS_ORDER),
     "rank_mae": _classes(False, _rank_mae, resampled.rank_mae, KNOWS_ORDER),
-    "roc_auc": _classes(True, _one_against_rest("roc_auc_score"), resampled.roc_auc, KNOWS_ANSWERS, costly=True),
+    "roc_auc": _classes(
+        True, _one_against_rest("roc_auc_score", resampled.roc_auc), resampled.roc_auc, KNOWS_ANSWERS, costly=True
+    ),
     "pr_auc": _classes(
-        True, _one_against_rest("average_precision_score"), resampled.pr_auc, KNOWS_ANSWERS, costly=True
+        True,
+        _one_against_rest("average_precision_score", resampled.pr_auc),
+        resampled.pr_auc,
+        KNOWS_ANSWERS,
+        costly=True,
     ),
     "log_loss": _classes(False, _log_loss, resampled.log_loss, KNOWS_ANSWERS),
     "brier": _classes(False, _brier, resampled.brier, KNOWS_ANSWERS),
