@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import yaml
 from pydantic import ValidationError
 
-from luban.catalog import Choice
+from luban.catalog import FAMILIES, Choice
 from luban.models.base import Refusal
 from luban.train.tune.config import TuneConfig
 from luban.train.tune.halving import goes_on, named, rungs
@@ -83,7 +83,8 @@ class Search:
 
     def __init__(self, config: TuneConfig, bench: Bench) -> None:
         self._config, self._bench = config, bench
-        self._shares = rungs(bench.num_rows) if config.pruner == "halving" else ()
+        votes = FAMILIES.resolve(config.family.kind).votes  # which learn from other candidates' outputs, not from rows
+        self._shares = rungs(bench.num_rows) if config.pruner == "halving" and not votes else ()
         self._told: list[Told] = []
         self._spent = 0.0
         self.trials: list[Trial] = []
