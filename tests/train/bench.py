@@ -15,6 +15,7 @@ from luban.project import load_project
 from luban.tasks.base import Task
 from luban.train.config import TrainConfig
 from luban.train.run import choose_task, train
+from luban.train.tune.config import TuneConfig
 from luban.train.way import Tools
 from luban.train.write import Facts
 from luban.workshop import Watch, Workshop
@@ -77,14 +78,21 @@ class Memory:
         return Tools(TrainConfig.model_validate({"num_threads": 1, **config}), self, self.decide, Watch())
 
     def train(
-        self, data: Dataset, out: Path, seed: int = 0, task: str | Choice = "auto", **config: Any
+        self,
+        data: Dataset,
+        out: Path,
+        seed: int = 0,
+        task: str | Choice = "auto",
+        tune: dict[str, Any] | None = None,
+        **config: Any,
     ) -> dict[str, Any]:
         out.mkdir()
         watch = Watch()
         watch.candidate = self.rows.append  # type: ignore[method-assign]
         settings = TrainConfig.model_validate({"num_threads": 1, **config})
         facts = Facts("made", "tests", "A made table.")
-        return train(data, task_of(data, task), settings, facts, seed, out, self, self.decide, watch)
+        search = None if tune is None else TuneConfig.model_validate(tune)
+        return train(data, task_of(data, task), settings, facts, seed, out, self, self.decide, watch, search)
 
 
 def task_of(data: Dataset, task: str | Choice = "auto") -> Task:

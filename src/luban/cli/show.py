@@ -57,8 +57,9 @@ def show_training(trained: Trained, as_json: bool) -> None:
     table([_candidate(row, row["name"] == best) for row in report["leaderboard"]])
     if tuning := report.get("tuning"):
         counts = ", ".join(f"{count} {status}" for status, count in tuning["counts"].items() if count)
-        print(f"tuned {tuning['family']}: {counts or 'no trial'}; best {tuning['best']}; {tuning['stopped']}")
-        print(f"as YAML: {tuning['best_yaml']}")
+        print(f"tuned {tuning['family']}: {counts or 'no trial'}; {tuning['stopped']}")
+        if tuning["best"]:
+            print(f"best {tuning['best']}, as YAML: {tuning['best_yaml']}")
     print(f"{best} has the least {report['loss']} on validation rows; its bundle is in {trained.bundle}")
 
 
