@@ -131,13 +131,19 @@ def _figures(column: str, by: str, before: np.ndarray, after: np.ndarray) -> Ite
     if not len(before) or not len(after):
         return
     edges = np.unique(np.quantile(before, np.linspace(0, 1, NUM_BINS + 1)[1:-1]))
-    counts = [
-        np.bincount(np.searchsorted(edges, side, side="left"), minlength=len(edges) + 1).astype(np.float64)
-        for side in (before, after)
-    ]
+    counts = [_binned(edges, side) for side in (before, after)]
     tested = need("scipy.stats", "train").ks_2samp(before, after, method="asymp")
     middles = (float(np.median(side)) for side in (before, after))
     yield _Moved(column, by, "kolmogorov-smirnov", _stability(*counts), float(tested.pvalue), *middles)
+
+
+def _binned(edges: np.ndarray, figure: np.ndarray) -> np.ndarray:
+    """Rows in each bin between edges; where edges fell together, one value stands for much and is a bin of its own."""
+    bins = np.searchsorted(edges, figure, side="left")
+    if len(edges) == NUM_BINS - 1:
+        return np.bincount(bins, minlength=NUM_BINS).astype(np.float64)
+    bins = bins + np.searchsorted(edges, figure, side="right")
+    return np.bincount(bins, minlength=2 * len(edges) + 1).astype(np.float64)
 
 
 def _stability(before: np.ndarray, after: np.ndarray) -> float:

@@ -2,13 +2,14 @@
 
 A slice is a set of test rows; `cutting` makes them from columns, this module judges them. Decided here: the
 figure is a mean of one number a row (right or wrong; absolute error), so that thousands of slices of a
-million rows take seconds; a slice needs `least_rows`; every slice that was looked at counts in the
-correction (Benjamini and Hochberg's false discovery rate), shown or not. It guesses no protected group: what is to be
-compared is named in `evaluate.slices`, or all inputs are.
+million rows take seconds; a slice needs `least_rows`; every slice that was looked at counts in the correction
+(Benjamini and Hochberg's false discovery rate), shown or not, but the same rows only once. It guesses no
+protected group: what is to be compared is named in `evaluate.slices`, or all inputs are.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -46,11 +47,12 @@ def slices(
     shares = KNOWS_ANSWERS in rows.has
     means = Means(figure, shares, level, clusters)
     judged: list[tuple[Cut, int, Compared]] = []
-    num_small = 0
+    num_small, seen = 0, set()
     for cut in cuts:
         if len(cut.rows) < least_rows:
             num_small += 1
-        elif len(cut.rows) < len(rows):
+        elif len(cut.rows) < len(rows) and (same := _name(cut.rows)) not in seen:
+            seen.add(same)
             judged.append((cut, len(cut.rows), means.compare(cut.rows)))
     listed = _listed(judged, higher, 1 - level)
     return Slices(
@@ -66,6 +68,11 @@ def slices(
         method=_method(clusters is not None, shares),
         reason=None if judged else f"no part of the test rows has {least_rows} rows or more and leaves others",
     )
+
+
+def _name(rows: np.ndarray) -> bytes:
+    """The same for the same rows: columns often cut alike, and what is the same slice is looked at once."""
+    return hashlib.blake2b(np.sort(rows).astype(np.int64).tobytes(), digest_size=16).digest()
 
 
 def _listed(judged: list[tuple[Cut, int, Compared]], higher: bool, rate: float) -> list[Slice]:
