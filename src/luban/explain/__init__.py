@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 EXPLAINERS = {
     "occlusion": ".occlusion:Occlusion",
     "shapley": ".shapley:Shapley",
+    "counterfactual": ".counterfactual:CounterfactualSearch",
+    "path": ".path:DecisionPath",
     "permutation": ".permutation:Permutation",
+    "surrogate": ".surrogate:Surrogate",
 }
 
 

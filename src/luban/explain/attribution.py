@@ -53,12 +53,12 @@ class Attribution(Finding):
         std_error: float | None = None,
     ) -> Attribution:  # fmt: skip
         """From the value of each group of parts; a group is of one column."""
-        spans = {name: _spans(question, name) for name in question.groups}
+        places = {name: spans(question, name) for name in question.groups}
         shares = []
         for group, value in zip(groups, values_g.tolist(), strict=True):
             parts = [question.parts[i] for i in group.tolist()]
             numbers = tuple(part.number for part in parts)
-            where = spans[parts[0].column]
+            where = places[parts[0].column]
             if where is None:
                 name, at = " ".join(part.name for part in parts), None
             else:
@@ -139,7 +139,7 @@ class Attribution(Finding):
         }
 
 
-def _spans(question: Question, column: str) -> list[tuple[int, int]] | None:
+def spans(question: Question, column: str) -> list[tuple[int, int]] | None:
     """Where each part stands in a text, [parts] of (start, stop); None where they are not all found in it."""
     value, at, found = question.values[column], 0, []
     for i in question.groups[column].tolist():

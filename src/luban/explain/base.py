@@ -10,7 +10,7 @@ but findings about rows hold values of rows.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -100,7 +100,8 @@ class Case:
 
     `asked` is the class whose answer is explained; None: the one that is predicted. `truth` [B] is y as
     the task encodes it, where it is known. `checkpoint` is the folder of a trained candidate, for methods that need
-    gradients. All that is drawn at random is drawn from `seed`.
+    gradients. `others` are parsed values of known rows by column, from which methods that change rows take values; by
+    default those of the bundle's examples. All that is drawn at random is drawn from `seed`.
     """
 
     bundle: Bundle
@@ -109,6 +110,12 @@ class Case:
     truth: np.ndarray | None = None
     seed: int = 0
     checkpoint: Path | None = None
+    others: Mapping[str, Sequence[Any]] | None = None
+
+    @property
+    def pool(self) -> Mapping[str, Sequence[Any]]:
+        """Values of known rows by column: `others`, or those of the bundle's examples."""
+        return self.bundle.values(self.bundle.example_rows()).columns if self.others is None else self.others
 
     @classmethod
     def of(cls, bundle: Bundle, rows: Rows, asked: str | None = None, seed: int = 0) -> Case:

@@ -80,15 +80,14 @@ def _log_odds(logits: np.ndarray) -> np.ndarray:
     >>> _log_odds(np.array([[0.0, 0.0, np.log(2.0)]])).round(6).tolist()
     [[-1.098612, -1.098612, 0.0]]
     """
-    order = np.argsort(logits, axis=1)
-    rows = np.arange(len(logits))
-    best = logits[rows, order[:, -1]]
-    shifted = np.exp(logits - best[:, None])
-    others = shifted.sum(axis=1, keepdims=True) - shifted
-    # Of the best class the others are summed by themselves: the difference above would be lost in rounding.
-    rest = shifted.copy()
-    rest[rows, order[:, -1]] = 0.0
-    others[rows, order[:, -1]] = rest.sum(axis=1)
+    rows, best = np.arange(len(logits)), logits.argmax(axis=1)
+    top = logits[rows, best]
+    shares = np.exp(logits - top[:, None])
     with np.errstate(divide="ignore"):
-        found: np.ndarray = logits - best[:, None] - np.log(np.maximum(others, 1e-300))
+        found: np.ndarray = logits - top[:, None] - np.log(shares.sum(axis=1, keepdims=True) - shares)
+    # The best class is set against the second best: what is left of the others beside it may be below rounding.
+    others = logits.copy()
+    others[rows, best] = -np.inf
+    second = others.max(axis=1)
+    found[rows, best] = top - second - np.log(np.exp(others - second[:, None]).sum(axis=1))
     return found

@@ -87,7 +87,8 @@ def _case(
     fetched = rows.fetch(positions)
     ids = [str(row.pop(ROW_ID)) for row in fetched]
     truth = TrainData(dataset, bundle.task, seed).y(split)[positions]
-    return Case(bundle, bundle.values(fetched), truth=truth, seed=seed, checkpoint=checkpoint), ids
+    values = bundle.values(fetched)
+    return Case(bundle, values, truth=truth, seed=seed, checkpoint=checkpoint, others=values.columns), ids
 
 
 def _of_model(
