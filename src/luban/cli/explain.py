@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from luban.bundle.bundle import Bundle
 
 HERE = Path()
+ROWS, ROWS_OF_MODEL, ROWS_OF_POOL = 5, 1000, 500
 
 
 def register(app: typer.Typer) -> None:
@@ -28,11 +29,16 @@ def explain(
     model: Annotated[str, typer.Option("--model", help="Version or alias of the project's model.")] = "champion",
     rows: Annotated[str | None, typer.Option("--rows", help="File, folder, glob or URL of rows.")] = None,
     row: Annotated[list[str] | None, typer.Option("--row", help="One row as JSON. May be repeated.")] = None,
-    num_rows: Annotated[int, typer.Option("--num-rows", help="Rows of the file that are explained.", min=1)] = 5,
+    num_rows: Annotated[
+        int | None, typer.Option("--num-rows", help="Rows of the file that are looked at: 5, of the model 1000.", min=1)
+    ] = None,
     method: Annotated[str, typer.Option("--method", help="How: see the table of methods.")] = "shapley",
     asked: Annotated[str | None, typer.Option("--class", help="Class to explain; else the predicted one.")] = None,
     options: Annotated[
         list[str] | None, typer.Option("--option", help="Setting of the method: --option coalitions=4096.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", help="Folder that training left, for methods that need gradients.")
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with marked texts.")] = None,
     language: Annotated[
@@ -41,12 +47,15 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say why a model answers as it does: which words, numbers and columns speak for it or against it."""
+    from luban.catalog import EXPLAINERS
     from luban.cli.predict import load_bundle
     from luban.explain import explain as explained
 
     loaded = load_bundle(project, model, bundle)
-    given = _rows(loaded, rows, row or [], num_rows)
-    found = explained(loaded, given, method, asked=asked, settings=_checked(method, _settings(options or [])))
+    settings = _checked(method, _settings(options or []))
+    most = num_rows or (ROWS if EXPLAINERS.resolve(method).explains == "row" else ROWS_OF_MODEL)
+    given, others = _rows(loaded, rows, row or [], most)
+    found = explained(loaded, given, method, asked=asked, settings=settings, checkpoint=checkpoint, others=others)
     words = language or _language(project, bundle)
     if html is not None:
         from luban.explain.page import page
@@ -64,18 +73,19 @@ def explain(
         render(found, words)
 
 
-def _rows(bundle: Bundle, path: str | None, given: list[str], most: int) -> Any:
-    """The rows to explain, as dictionaries or an Arrow table."""
+def _rows(bundle: Bundle, path: str | None, given: list[str], most: int) -> tuple[Any, Any]:
+    """The rows to explain, as dictionaries or an Arrow table, and values of known rows by column, if there are any."""
     if path is not None and given:
         raise ConfigError("--rows and --row cannot both be given.", "Leave one out.")
     if path is not None:
-        return read_rows(path, most)
+        table = read_rows(path, max(most, ROWS_OF_POOL))
+        return table.slice(0, most), bundle.values(table.slice(0, ROWS_OF_POOL)).columns
     if given:
-        return [_row(text) for text in given]
+        return [_row(text) for text in given], None
     found = bundle.example_rows()
     if not found:
         raise ConfigError("There are no rows to explain.", "Name a file with --rows, or give one with --row.")
-    return found[:most]
+    return found[:most], None
 
 
 def _row(text: str) -> dict[str, Any]:

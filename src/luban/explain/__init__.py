@@ -32,20 +32,28 @@ def explain(
     asked: str | None = None,
     settings: Mapping[str, object] | None = None,
     checkpoint: Path | None = None,
+    others: Mapping[str, Sequence[object]] | None = None,
     seed: int = 0,
 ) -> Sequence[Finding]:
     """Explain a bundle's answers to `rows` (dictionaries by column name, or an Arrow table of raw values).
 
     `asked` is the class whose answer is explained, by default the one that is predicted; `settings` are those of the
-    method. Gives a finding a row, or one about the model: `finding.to_json()` has the figures. Raises ConfigError for
-    a class or method that is not known, or does not suit the bundle.
+    method, `checkpoint` the folder that `train` left, `others` known values by column for methods that change rows.
+    The truth is known where an Arrow table holds the target column. Gives a finding a row, or one about the model:
+    `finding.to_json()` has the figures. Raises ConfigError for a class or method that is not known, or does not suit
+    the bundle.
     """
     from dataclasses import replace
 
+    import pyarrow as pa
+
     from luban.catalog import EXPLAINERS as CATALOG
     from luban.explain.base import Case, refuse
+    from luban.explain.truth import truth_of_rows
 
     explainer = CATALOG.make(method, settings)
     refuse(method, explainer.supports(bundle, checkpoint))
-    found: Sequence[Finding] = explainer.explain(replace(Case.of(bundle, rows, asked, seed), checkpoint=checkpoint))
+    case = Case.of(bundle, rows, asked, seed)
+    truth = truth_of_rows(bundle, rows) if isinstance(rows, pa.Table) else None
+    found: Sequence[Finding] = explainer.explain(replace(case, checkpoint=checkpoint, truth=truth, others=others))
     return found
