@@ -221,6 +221,9 @@ def test_tiny_data_has_fewer_folds_than_asked(tmp_path: Path) -> None:
     assert report["folds"]["num"] == 6
     assert report["folds"]["asked"] == 50
     Bundle.load(tmp_path / "out" / "bundle")
+    assert len(json.loads((tmp_path / "out" / "bundle" / "examples.json").read_bytes())) == 3, (
+        "of training rows: there are no others"
+    )
 
 
 def test_regression(tmp_path: Path) -> None:

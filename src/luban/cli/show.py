@@ -60,6 +60,8 @@ def show_training(trained: Trained, as_json: bool) -> None:
         print(f"tuned {tuning['family']}: {counts or 'no trial'}; {tuning['stopped']}")
         if tuning["best"]:
             print(f"best {tuning['best']}, as YAML: {tuning['best_yaml']}")
+    if report["more_rows"] is not None:
+        print(report["more_rows"]["sentence"])
     print(f"{best} has the least {report['loss']} on validation rows; its bundle is in {trained.bundle}")
 
 

@@ -123,6 +123,7 @@ class Folded(Way):
             "voters": [],
             "notes": notes,
             "decisions": {},
+            "curve": fits[0].facts["curve"],
             "seconds": round(sum(one.facts["seconds"] for one in fits), 3),
             **self._losses(outputs),
         }

@@ -17,6 +17,7 @@ from luban.bundle.bundle import HEAD
 from luban.bundle.manifest import RowStepSpec, TaskSpec
 from luban.bundle.write import Draft, write_bundle
 from luban.catalog import canonical
+from luban.data.dataset import Split
 from luban.features.kinds import num_rows, pad, take
 from luban.models.graph_model import GraphModel
 from luban.train.candidate import Candidate
@@ -50,7 +51,7 @@ class Final:
 def write(out: Path, data: TrainData, facts: Facts, final: Final, report: dict[str, Any]) -> None:
     """Write `bundle/`, `outputs.safetensors`, `checkpoint.safetensors` and `training.json` into `out`.
 
-    `data` still has its validation rows: the bundle's examples are some of them.
+    `data` still has its validation rows: the bundle's examples are some of them; training rows where there are none.
     """
     from safetensors.numpy import save
 
@@ -74,12 +75,13 @@ def _draft(data: TrainData, facts: Facts, final: Final) -> Draft:
     takes = {value.name for value in onnx.load_model_from_string(graph).graph.input}
     used = {name.rpartition(".")[0] for name in takes}
     pairs = [(column, encoder) for column, encoder in final.candidate.encoders if encoder.block(column).name in used]
-    count = min(NUM_EXAMPLES, len(data.y("valid")))
-    arrays = take(data.arrays(pairs, "valid"), np.arange(count))
+    split: Split = "valid" if len(data.y("valid")) else "train"
+    count = min(NUM_EXAMPLES, len(data.y(split)))
+    arrays = take(data.arrays(pairs, split), np.arange(count))
     model = GraphModel(graph)
     padded = {name: array for name, array in pad(arrays).items() if name in takes}
     names = [column.name for column in schema.inputs]
-    rows = data.dataset.table(names, "valid").slice(0, min(count, 3)).to_pylist()
+    rows = data.dataset.table(names, split).slice(0, min(count, 3)).to_pylist()
     task = data.task
     assert num_rows(arrays) == count
     return Draft(
