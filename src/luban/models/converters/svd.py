@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
-from luban.catalog import fingerprint, need
+from luban.catalog import fingerprint, need, searchable
 from luban.features.kinds import Arrays, BagConfig, Block, Kind, Want
 from luban.models.base import Converter, FittedConverter
 from luban.models.products import design, product, single
@@ -59,7 +59,7 @@ class Svd(Converter):
     class Config(Converter.Config):
         """How many directions, of which bag."""
 
-        dims: int = Field(100, ge=1)
+        dims: int = searchable(100, 20, 300, log=True, ge=1)
         """Directions that are kept; fewer where the bag or the rows are fewer."""
         bag: BagConfig = BagConfig(ngram_max=2, max_terms=20_000)
         """The n-grams it asks for."""

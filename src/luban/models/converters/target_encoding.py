@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
-from luban.catalog import fingerprint
+from luban.catalog import fingerprint, searchable
 from luban.features.kinds import Arrays, Block, IndexConfig, Kind, Want
 from luban.models.base import Converter, FittedConverter
 from luban.tasks.base import Head
@@ -64,7 +64,7 @@ class TargetEncoding(Converter):
     class Config(Converter.Config):
         """How means are smoothed and cross-fitted."""
 
-        smoothing: float = Field(10.0, gt=0)
+        smoothing: float = searchable(10.0, 1.0, 100.0, log=True, gt=0)
         """Rows' worth of the overall mean that is mixed into each value's."""
         folds: int = Field(5, ge=2)
         """Folds of the cross-fit."""

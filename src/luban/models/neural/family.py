@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from luban.catalog import TOWERS, Choice, OneOf, need
+from luban.catalog import TOWERS, Choice, OneOf, need, searchable
 from luban.features.kinds import Arrays, BagConfig, IndexConfig, Kind, VectorConfig, Want
 from luban.features.pretrained import PretrainedFiles
 from luban.models.base import Family, FitContext, Fitted, Reading
@@ -47,7 +47,7 @@ class Neural(Family):
         """How numbers are scaled first."""
         hidden: tuple[int, ...] = (128,)
         """Sizes of the layers above all columns."""
-        dropout: float = Field(0.2, ge=0, lt=1)
+        dropout: float = searchable(0.2, 0.0, 0.5, ge=0, lt=1)
         """Share of figures that is left out in training, in those layers."""
         recipe: Recipe = Recipe()
         """How it is trained; what is not said is as suits the tower."""

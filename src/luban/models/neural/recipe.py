@@ -18,7 +18,7 @@ class Recipe(Config):
 
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """adamw: Loshchilov and Hutter 2019; sgd: with Nesterov momentum 0.9."""
-    learning_rate: float = searchable(1e-3, 1e-4, 1e-2, log=True, gt=0)
+    learning_rate: float = searchable(1e-3, 1e-5, 1e-2, log=True, gt=0)
     """Largest step size."""
     schedule: Literal["cosine", "linear", "plateau", "constant"] = "cosine"
     """After the warm-up: to zero by a cosine or a line over all epochs; halved where validation stalls; or kept."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
-
+from luban.catalog import searchable
 from luban.features.kinds import BagConfig, Block, Want
 from luban.models.neural.towers.base import Tower
 
@@ -23,7 +22,7 @@ class Bag(Tower):
 
         bag: BagConfig = BagConfig(ngram_max=2, max_terms=50_000)
         """The n-grams it asks for."""
-        dims: int = Field(64, ge=1)
+        dims: int = searchable(64, 16, 256, log=True, ge=1)
         """Size of an embedding."""
 
     def want(self) -> Want:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from luban.catalog import searchable
 from luban.features.kinds import Block, TokensConfig, Want
 from luban.models.neural.towers.base import Tower
 
@@ -23,13 +24,13 @@ class Conv(Tower):
 
         tokens: TokensConfig = TokensConfig()
         """The tokens it asks for."""
-        dims: int = Field(128, ge=1)
+        dims: int = searchable(128, 32, 256, log=True, ge=1)
         """Size of an embedding."""
         widths: tuple[int, ...] = Field((2, 3, 4, 5), min_length=1)
         """Entries that a convolution sees at once."""
-        filters: int = Field(100, ge=1)
+        filters: int = searchable(100, 32, 256, log=True, ge=1)
         """Filters of each width."""
-        dropout: float = Field(0.3, ge=0, lt=1)
+        dropout: float = searchable(0.3, 0.0, 0.5, ge=0, lt=1)
         """Share of embeddings' figures that is left out in training."""
 
     def want(self) -> Want:

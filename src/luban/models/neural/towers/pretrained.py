@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from luban.catalog import searchable
 from luban.features.kinds import Block, TokensConfig, Want
 from luban.features.pretrained import PretrainedFiles
 from luban.models.neural.towers.base import Tower
@@ -26,9 +27,9 @@ class Pretrained(Tower):
         """The encoder: `config.json`, `tokenizer.json` and weights as safetensors, in a folder or on a hub."""
         max_tokens: int = Field(128, ge=3)
         """Tokens of a value that are read, marks included; what is cut is counted."""
-        pool: Literal["mean", "first"] = "mean"
+        pool: Literal["mean", "first"] = searchable("mean")
         """What stands for the sequence: the mean of its tokens, or the first."""
-        dropout: float = Field(0.1, ge=0, lt=1)
+        dropout: float = searchable(0.1, 0.0, 0.5, ge=0, lt=1)
         """Share of figures that is left out in training."""
 
     def want(self) -> Want:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from luban.catalog import searchable
 from luban.features.kinds import Block, TokensConfig, Want
 from luban.models.neural.towers.base import Tower
 
@@ -27,15 +28,15 @@ class Transformer(Tower):
         """Size of an embedding and of every layer; a multiple of `heads`."""
         heads: int = Field(4, ge=1)
         """Attention heads of a layer."""
-        layers: int = Field(2, ge=1, le=48)
+        layers: int = searchable(2, 1, 4, ge=1, le=48)
         """Layers."""
         feed: int = Field(256, ge=1)
         """Inner size of a layer's second half."""
         positions: Literal["learned", "sinusoidal"] = "learned"
         """How places are told apart."""
-        pool: Literal["mean", "first"] = "mean"
+        pool: Literal["mean", "first"] = searchable("mean")
         """What stands for the sequence: the mean of its entries, or the first."""
-        dropout: float = Field(0.1, ge=0, lt=1)
+        dropout: float = searchable(0.1, 0.0, 0.5, ge=0, lt=1)
         """Share of figures that is left out in training."""
 
         @model_validator(mode="after")
