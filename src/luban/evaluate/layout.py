@@ -20,13 +20,3 @@ class Cell:
     rows: int
     share: float
     right: bool
-
-
-@dataclass(frozen=True)
-class Dot:
-    """One dot of the calibration figure: coordinates 0 to 1, and size as a share of all rows."""
-
-    confidence: float
-    accuracy: float
-    share: float
-    rows: int

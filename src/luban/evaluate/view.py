@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from luban.evaluate import wording
 from luban.evaluate.figures import brief, inner, leaves, number, percent, shown, signed, span, text
-from luban.evaluate.layout import Cell, Dot, Row
+from luban.evaluate.layout import Cell, Row
 
 if TYPE_CHECKING:
     from luban.evaluate.report import Report
@@ -50,7 +50,7 @@ class View:
     @cached_property
     def verdict(self) -> str:
         """How good the model is, in one sentence."""
-        name = self._telling
+        name = self.telling
         found = self.evaluation["metrics"].get(name)
         other = self.evaluation["others"].get("baseline", {}).get(name)
         if not found or not other or found["value"] is None or found["low"] is None or other["value"] is None:
@@ -70,7 +70,7 @@ class View:
         return self.say("says", metric=self.metric(name), **filled)
 
     @property
-    def _telling(self) -> str:
+    def telling(self) -> str:
         """The figure that says most to a person: accuracy or the mean error, unless another was aimed at or is all."""
         first, metrics = str(self.evaluation["first_metric"]), self.evaluation["metrics"]
         return next((name for name in ("accuracy", "mae") if name in metrics and first not in AIMS), first)
@@ -90,22 +90,9 @@ class View:
         return self.say("gates_some", failed=str(failed), all=str(len(gates))) if failed else self.say("gates_all")
 
     @cached_property
-    def key_figures(self) -> list[tuple[str, str, str]]:
-        """Three to four figures that stand at the top: what, how much, and beside it."""
-        first = self.evaluation["first_metric"]
-        found = self.evaluation["metrics"][first]
-        other = self.evaluation["others"]["baseline"][first]["value"]
-        rows = [(self.metric(first), shown(found["value"]), span(found["low"], found["high"]))]
-        rows.append((self.words["baseline"], shown(other), self.metric(first)))
-        for key, unit in (("p95_ms", "ms"), ("size_mb", "MB")):
-            if self.report.costs.get(key) is not None:
-                rows.append((self.words[key], f"{brief(self.report.costs[key])} {unit}", ""))
-        return rows
-
-    @cached_property
     def others(self) -> list[str]:
         """Names of the models beside this one, the baseline first."""
-        return [name for name in ("baseline", "champion") if name in self.evaluation["others"]]
+        return [name for name in ("baseline", "champion", "uncompressed") if name in self.evaluation["others"]]
 
     @cached_property
     def metric_rows(self) -> list[tuple[str, str, str, str, list[str]]]:
@@ -204,14 +191,6 @@ class View:
         return [Row((labels[true], labels[answered], f"{rows:,}")) for true, answered, rows in wrong[:MAX_LIST]]
 
     @cached_property
-    def dots(self) -> list[Dot]:
-        """The dots of the calibration figure."""
-        found = self.evaluation["calibration"]
-        bins = [bin for bin in (found["bins"] if found else []) if bin["num_rows"]]
-        total = sum(bin["num_rows"] for bin in bins)
-        return [Dot(b["confidence"], b["accuracy"], b["num_rows"] / total, b["num_rows"]) for b in bins]
-
-    @cached_property
     def calibration(self) -> str | None:
         """What temperature scaling did, in a sentence."""
         found = self.evaluation["calibration"]
@@ -248,7 +227,7 @@ class View:
                     row["name"],
                     row["family"],
                     self.words.get("chosen" if row["name"] == chosen else row["status"], row["status"]),
-                    "" if row.get("loss") is None else number(row["loss"], 4),
+                    "" if row.get("loss") is None else number(row["loss"], 4) + _deviation(row),
                     "" if row.get("seconds") is None else number(row["seconds"], 1),
                     text(row.get("reason")),
                 ),
@@ -260,7 +239,8 @@ class View:
     @cached_property
     def leaderboard_note(self) -> str:
         """What candidates were chosen by."""
-        return self.say("leaderboard_note", loss=str(self.report.training.get("loss") or self.words["loss"]))
+        loss = str(self.report.training.get("loss") or self.words["loss"])
+        return self.say("leaderboard_note", loss=self.words.get(f"loss_{loss}", loss))
 
     @cached_property
     def data_rows(self) -> list[Row]:
@@ -312,5 +292,10 @@ class View:
         found = []
         for key, value in leaves(self.report.lineage):
             if value not in ("", None) and ("." not in key or "fingerprint" in key or ".pins." in key):
-                found.append(Row((key, text(value))))
+                found.append(Row((self.words.get(f"lineage_{key}", key), text(value))))
         return found
+
+
+def _deviation(row: dict[str, Any]) -> str:
+    """The deviation of a candidate's loss between folds, where there are folds."""
+    return "" if row.get("spread") is None else f" ± {number(row['spread'], 4)}"

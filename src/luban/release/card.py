@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from luban.catalog import fingerprint
-from luban.evaluate.figures import shown
+from luban.evaluate.figures import inner, shown
 from luban.evaluate.markdown import table
+from luban.evaluate.page import phrases
 
 if TYPE_CHECKING:
     from luban.bundle.manifest import Manifest
@@ -24,6 +25,8 @@ FEW_ROWS = 30
 """Below so many test rows a class's figures are called rough."""
 NOT_SURE = 0.05
 """Above this calibration error confidence is said to be no probability."""
+MAX_WORSE = 3
+"""Groups of rows, and ways of writing, that are named at most."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +109,34 @@ def limits(view: View, forced_reason: str | None = None) -> Iterator[str]:
     calibration = view.evaluation["calibration"]
     if calibration is not None and calibration["ece_after"] > NOT_SURE:
         yield view.say("card_sure", ece=shown(calibration["ece_after"]))
+    yield from _closer(view)
     failed = [gate["code"] for gate in view.report.gates if gate["status"] == "failed"]
     if failed and forced_reason:
         yield view.say("card_forced", gates=", ".join(failed), reason=forced_reason)
     yield view.words["card_groups"]
     yield from view.report.data.get("notes", [])
+
+
+def _closer(view: View) -> Iterator[str]:
+    """What slices, rows written otherwise, explanations and compression showed."""
+    slices = view.evaluation.get("slices") or {"slices": []}
+    worse = [one for one in slices["slices"] if one["significant"] and one["difference"] < 0]
+    for one in worse[:MAX_WORSE]:
+        figures = {"value": shown(one["value"]), "all": shown(slices["value"]), "rows": f"{one['num_rows']:,}"}
+        metric = inner(view.metric(slices["figure"]))
+        yield view.say("card_slice", slice=phrases.slice_name(view, one), metric=metric, **figures)
+    robustness = view.evaluation.get("robustness") or {"perturbed": []}
+    hurt = [one for one in robustness["perturbed"] if one["significant"]]
+    for one in sorted(hurt, key=lambda one: one["difference"])[:MAX_WORSE]:
+        metric = inner(view.metric(robustness["figure"]))
+        before, after = shown(one["before"]), shown(one["after"])
+        yield view.say("why_robust", what=phrases.perturbation(view, one), metric=metric, before=before, after=after)
+    columns = phrases.important(view)
+    if columns:
+        yield view.say("card_important", columns=view.words["comma"].join(columns))
+    for one in (view.report.training.get("compression") or {}).get("tried", []):
+        if one["status"] == "accepted":
+            yield phrases.compressed(view, one)
 
 
 def _data(view: View) -> Iterator[str]:

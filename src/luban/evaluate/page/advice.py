@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from luban.evaluate.figures import shown
+from luban.evaluate.figures import inner, shown
 from luban.evaluate.page import phrases
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _slices(view: View) -> Iterator[Step]:
         one = worse[0]
         name = phrases.slice_name(view, one)
         why = view.say("why_slice", value=shown(one["value"]), all=shown(found["value"]), rows=f"{one['num_rows']:,}",
-                       metric=view.metric(found["figure"]))  # fmt: skip
+                       metric=inner(view.metric(found["figure"])))  # fmt: skip
         yield Step(view.say("do_slice", slice=name), why, 48.0, "wrong")
 
 
@@ -149,7 +149,7 @@ def _robust(view: View) -> Iterator[Step]:
     if fragile:
         one = min(fragile, key=lambda entry: entry["difference"])
         why = view.say("why_robust", what=phrases.perturbation(view, one), before=shown(one["before"]),
-                       after=shown(one["after"]), metric=view.metric(found["figure"]))  # fmt: skip
+                       after=shown(one["after"]), metric=inner(view.metric(found["figure"])))  # fmt: skip
         yield Step(view.words["do_robust"], why, 42.0, "robustness")
 
 
@@ -161,7 +161,25 @@ def _skipped(view: View) -> Iterator[Step]:
         yield Step(view.words["do_time"], why, 35.0, "made")
 
 
+def _more_rows(view: View) -> Iterator[Step]:
+    why = phrases.more_rows(view)
+    verdict = (view.report.training.get("more_rows") or {}).get("verdict")
+    if verdict == "helps":
+        yield Step(view.words["do_more_rows"], why, 52.0, "made")
+    elif verdict == "hardly":
+        yield Step(view.words["do_same_rows"], why, 30.0, "made")
+
+
+def _compressed(view: View) -> Iterator[Step]:
+    """Compression that cost more on test rows than it was allowed to, beyond what chance would."""
+    found, tried = view.evaluation["comparisons"].get("uncompressed"), view.report.training.get("compression") or {}
+    if found and found["worse"] and tried and -found["difference"] > tried["max_drop"]:
+        blanks = {"metric": inner(view.metric(found["metric"])), "allowed": shown(tried["max_drop"])}
+        why = view.say("why_compare", difference=shown(-found["difference"]), **blanks)
+        yield Step(view.words["do_compare"], why, 65.0, "compression")
+
+
 RULES: tuple[Callable[[View], Iterator[Step]], ...] = (
     _gates, _baseline, _few_rows, _conflicts, _suspects, _copies, _weak_class, _person, _money, _slices, _calibration,
-    _robust, _skipped,
+    _robust, _skipped, _more_rows, _compressed,
 )  # fmt: skip

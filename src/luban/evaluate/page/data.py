@@ -26,12 +26,17 @@ def asked(view: View) -> Iterator[Block]:
     rows = [
         (t["purpose"], str(project.get("purpose") or t["nobody"])),
         (t["owner"], str(project.get("owner") or t["nobody"])),
-        (t["predicts"], f"{target} ({view.evaluation['task']})" if target else ""),
+        (t["predicts"], _target(view, target)),
         (t["reads"], t["comma"].join(inputs[:MAX_COLUMNS])),
         (t["measured_by"], view.metric(view.evaluation["first_metric"])),
         (t["budget"], t["comma"].join(_budget(view))),
     ]
     yield Table((), [Row(row) for row in rows if row[1]], right=2)
+
+
+def _target(view: View, target: str) -> str:
+    task = phrases.named(view, "task", view.evaluation["task"])
+    return f"{target} ({task})" if target else task
 
 
 def _budget(view: View) -> Iterator[str]:
@@ -111,6 +116,6 @@ def _columns(view: View, known: bool) -> Iterator[Row]:
         missing, total = column.get("missing"), column.get("rows")
         share = view.percent(missing / total) if missing is not None and total else ""
         unreadable = f"{column['unreadable']:,}" if column.get("unreadable") else "0"
-        role, kind = column.get("role", ""), column.get("type", "")
+        role, kind = column.get("role", ""), phrases.named(view, "type", column.get("type", ""))
         cells = (column["name"], kind, t.get(f"role_{role}", role), *((share,) if known else ()), unreadable)
         yield Row(cells)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from luban.evaluate.figures import brief, number, shown
+from luban.evaluate.figures import brief, shown
 from luban.evaluate.layout import Row
+from luban.evaluate.page import phrases
 from luban.evaluate.page.blocks import Block, Figure, Figures, Heading, Table, Text
 from luban.evaluate.page.plots import Axis, Line, chart
 
@@ -24,7 +25,42 @@ def made(view: View) -> Iterator[Block]:
     yield Table(head, view.candidates[:MAX_CANDIDATES], right=3, note=True)
     if len(view.candidates) > MAX_CANDIDATES:
         yield Text(view.say("first_of", shown=str(MAX_CANDIDATES), all=f"{len(view.candidates):,}"), soft=True)
+    yield from _more_rows(view)
+    yield from _stability(view)
     yield from _tuning(view)
+
+
+def _more_rows(view: View) -> Iterator[Block]:
+    """The learning curve, and loss on training rows beside that on validation rows."""
+    t, training = view.words, view.report.training
+    curve, reading, fit = training.get("learning_curve"), training.get("more_rows"), training.get("fit")
+    if not curve and not fit:
+        return
+    yield Heading(t["learning"])
+    said = phrases.more_rows(view)
+    if said:
+        yield Text(said)
+    if fit:
+        yield Text(view.say("fit", train=shown(fit["train_loss"]), valid=shown(fit["valid_loss"])), soft=not said)
+    if curve and reading and len(curve) > 1:
+        points = [(float(one["rows"]), float(one["loss"])) for one in curve]
+        band = [(float(one["low"]), float(one["high"])) for one in curve]
+        low, high = min(low for low, _ in band), max(high for _, high in band)
+        x = Axis(t["training_rows"], points[0][0], points[-1][0], lambda value: f"{value:,.0f}", log=True)
+        svg = chart(t["learning"], x, Axis(t["loss"], low, high, shown), [Line("", points, "model", band, dots=True)])
+        yield Figures([Figure(svg, t["learning"], t["learning_note"])])
+
+
+def _stability(view: View) -> Iterator[Block]:
+    t, found = view.words, view.report.training.get("stability")
+    if not found:
+        return
+    yield Heading(t["stability"])
+    ends = {"low": shown(min(found["losses"])), "high": shown(max(found["losses"]))}
+    if found.get("changed") is not None:
+        yield Text(view.say("stable", changed=view.percent(found["changed"]), **ends))
+    elif found.get("difference") is not None:
+        yield Text(view.say("stable_numbers", difference=shown(found["difference"]), **ends))
 
 
 def _tuning(view: View) -> Iterator[Block]:
@@ -63,34 +99,17 @@ def compression(view: View) -> Iterator[Block]:
     if not found or not found["tried"]:
         return
     for one in found["tried"]:
-        key = f"compressed_{one['code']}"
-        said = view.say(key, reason=one["reason"], **_figures(one, found)) if key in t else one["reason"]
-        yield Text(f"{one['method']}{t['colon']}{said}")
+        yield Text(phrases.compressed(view, one))
     measured = [one for one in found["tried"] if "row" in one]
     if measured:
-        head = (t["method"], t["time_row"], t["time_batch"], t["size"], t["drop"], t["status"])
+        name = view.metric(measured[0]["metric"])
+        head = (t["method_name"], t["time_row"], t["time_batch"], t["size"], name, t["status"])
         yield Table(head, [_measured(view, one) for one in measured], right=1)
-
-
-def _figures(one: dict[str, Any], found: dict[str, Any]) -> dict[str, str]:
-    """The blanks of a compression's sentence."""
-    if "row" not in one:
-        return {}
-    return {
-        "row": f"{one['row']['value']:.2f}",
-        "batch": f"{one['batch']['value']:.2f}",
-        "before": brief(one["size_mb"][0]),
-        "after": brief(one["size_mb"][1]),
-        "drop": "" if one["drop"] is None else shown(one["drop"]),
-        "allowed": shown(found["max_drop"]),
-        "moved": f"{one['moved']:,}",
-        "asked": f"{one['asked']:,}",
-    }
 
 
 def _measured(view: View, one: dict[str, Any]) -> Row:
     spans = [f"× {r['value']:.2f} ({r['low']:.2f}–{r['high']:.2f})" for r in (one["row"], one["batch"])]
     size = f"{brief(one['size_mb'][0])} → {brief(one['size_mb'][1])} MB"
-    status = view.words[one["status"]]
+    quality = "" if one["drop"] is None else f"{shown(one['before'])} → {shown(one['after'])}"
     mark = "chosen" if one["status"] == "accepted" else ""
-    return Row((one["method"], *spans, size, "" if one["drop"] is None else number(one["drop"], 4), status), mark)
+    return Row((one["method"], *spans, size, quality, view.words[f"kept_{one['status']}"]), mark)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from luban.evaluate.figures import shown, span
+from luban.evaluate.figures import brief, shown, span
 from luban.evaluate.page import advice, data, made, reasons, worth, wrong
 from luban.evaluate.page.blocks import Block, Section
 from luban.evaluate.page.plots import Axis, Span, spans
@@ -49,7 +49,7 @@ def sections(view: View) -> list[Section]:
 
 def headline(view: View) -> Markup | None:
     """The first metric of the model beside the others, with intervals; None where a figure is missing."""
-    name = "accuracy" if "accuracy" in view.evaluation["metrics"] else view.evaluation["first_metric"]
+    name = view.telling
     models = [("model", view.evaluation["metrics"])]
     models += [(other, view.evaluation["others"][other]) for other in view.others]
     found = [(who, estimates.get(name)) for who, estimates in models]
@@ -78,6 +78,21 @@ def _mark(who: str) -> str:
     return {"model": "model", "baseline": "other"}.get(who, "third")
 
 
+def key_figures(view: View) -> list[tuple[str, str, str]]:
+    """Figures that stand at the top beside the sentence: what, how much, and beside it."""
+    first, rows = view.evaluation["first_metric"], []
+    if first != view.telling:
+        found = view.evaluation["metrics"][first]
+        rows.append((view.metric(first), shown(found["value"]), span(found["low"], found["high"])))
+    learnt = view.report.data.get("split", {}).get("rows", {}).get("train")
+    if learnt:
+        rows.append((view.words["learnt_from"], f"{learnt:,}", view.words["unit_rows"]))
+    for key, unit in (("p95_ms", "ms"), ("size_mb", "MB"), ("train_s", "s")):
+        if view.report.costs.get(key) is not None:
+            rows.append((view.words[key], f"{brief(view.report.costs[key])} {unit}", ""))
+    return rows
+
+
 def render(view: View) -> str:
     """The whole page."""
     found = sections(view)
@@ -88,6 +103,7 @@ def render(view: View) -> str:
             report=view.report,
             css=Markup(_file("report.css")),
             headline=headline(view),
+            figures=key_figures(view),
             steps=advice.steps(view),
             sections=found,
             names={section.name for section in found} | ({"gates"} if view.gate_rows else set()),

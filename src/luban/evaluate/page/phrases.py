@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from luban.evaluate.figures import shown
+from luban.evaluate.figures import brief, shown
 
 if TYPE_CHECKING:
     from luban.evaluate.view import View
@@ -105,3 +105,42 @@ def money_advice(view: View) -> list[str]:
     if found["free_errors"]:
         said.append(view.say("money_free", errors=view.words["comma"].join(found["free_errors"])))
     return said
+
+
+def more_rows(view: View) -> str:
+    """Whether more rows would help, in a sentence; empty where that was not looked at."""
+    curve, found = view.report.training.get("learning_curve"), view.report.training.get("more_rows")
+    if not found or not curve or found["verdict"] not in ("helps", "hardly", "unclear"):
+        return ""
+    rows = {"before": f"{curve[-2]['rows']:,}", "after": f"{curve[-1]['rows']:,}"}
+    figures = {name: shown(found[name]) for name in ("gain", "low", "high")}
+    return view.say(f"more_{found['verdict']}", **rows, **figures)
+
+
+def compressed(view: View, one: dict[str, Any]) -> str:
+    """What became of one method of compression; a verdict without words keeps the record's reason."""
+    key = f"compressed_{one['code']}"
+    if key not in view.words:
+        return f"{one['method']}{view.words['colon']}{one['reason']}"
+    blanks: dict[str, str] = {}
+    if "row" in one:
+        blanks = {
+            "row": f"{one['row']['value']:.2f}",
+            "batch": f"{one['batch']['value']:.2f}",
+            "before": brief(one["size_mb"][0]),
+            "after": brief(one["size_mb"][1]),
+            "drop": shown(one["drop"]),
+            "allowed": shown(view.report.training["compression"]["max_drop"]),
+            "moved": f"{one['moved']:,}",
+            "asked": f"{one['asked']:,}",
+        }
+    return f"{one['method']}{view.words['colon']}{view.say(key, **blanks)}"
+
+
+def important(view: View, most: int = 5) -> list[str]:
+    """The columns that count most, where their importance was measured and is above 0 beyond doubt."""
+    found = [method.get("finding") or {} for method in view.report.explanation.get("methods", [])]
+    columns = [
+        one for finding in found for one in finding.get("columns", []) if one["low"] is not None and one["low"] > 0
+    ]
+    return [one["column"] for one in sorted(columns, key=lambda one: -one["value"])[:most]]

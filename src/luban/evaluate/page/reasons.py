@@ -48,13 +48,19 @@ def _importance(view: View, found: dict[str, Any]) -> Iterator[Block]:
 
 
 def _trusted(view: View, method: dict[str, Any]) -> Iterator[Block]:
-    """How an explanation itself was measured, figure by figure, as its record names them."""
+    """How an explanation itself was measured: what it names must matter, and it must look at the model."""
     t, found = view.words, method["faithfulness"]
-    rows = [Row((t.get(f"faithful_{name}", name.replace("_", " ")), shown(value))) for name, value in found.items()
-            if isinstance(value, (int, float)) and not isinstance(value, bool)]  # fmt: skip
-    if rows:
-        yield Heading(view.say("faithful", method=method["method"]))
-        yield Table((), rows)
+    rows = []
+    for name in ("deletion", "insertion", "random_model"):
+        one = found.get(name) or {}
+        if one.get("value") is not None:
+            rows.append(Row((t[f"faithful_{name}"], shown(one["value"]), span(one["low"], one["high"]))))
+    if not rows:
+        return
+    yield Heading(view.say("faithful", method=method["method"]))
+    good = found.get("beats_chance") and found.get("sees_the_model")
+    yield Text(t["faithful_yes" if good else "faithful_no"])
+    yield Table((t["check"], t["value"], t["interval"]), rows)
 
 
 def _examples(view: View) -> Iterator[Block]:
@@ -68,8 +74,11 @@ def _examples(view: View) -> Iterator[Block]:
 
 
 def _head(view: View, one: dict[str, Any]) -> str:
-    answer = view.words["comma"].join(str(value) for value in list(one["answer"].values())[:1])
-    return f"{view.words['answer']}{view.words['colon']}{answer}"
+    """What was answered: its words, or its number."""
+    values = list(one["answer"].values())
+    words = [value for value in values if isinstance(value, str)]
+    numbers = [shown(value) for value in values if isinstance(value, (int, float))]
+    return f"{view.words['answer']}{view.words['colon']}{(words or numbers or [str(one['explains'])])[0]}"
 
 
 def _values(one: dict[str, Any]) -> list[tuple[str, Sequence[Piece]]]:

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 
 def costs(view: View) -> Iterator[Block]:
-    """Time, size, time to train; money, where it is stated what answers are worth."""
-    t = view.words
+    """Time, size, time to train, and money."""
     if view.cost_rows:
         yield Table((), view.cost_rows)
-    found = view.evaluation.get("costs")
+    yield from money(view)
+
+
+def money(view: View) -> Iterator[Block]:
+    """From which confidence on to answer, and what that earns, where it is stated what answers are worth."""
+    t, found = view.words, view.evaluation.get("costs")
     if not found:
         return
     yield Heading(view.say("money", currency=found["currency"]))

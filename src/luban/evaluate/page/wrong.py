@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from luban.evaluate.figures import shown, signed, span
+from luban.evaluate.figures import inner, shown, signed, span
 from luban.evaluate.layout import Row
 from luban.evaluate.page import phrases
 from luban.evaluate.page.blocks import Block, Card, Cards, Figure, Figures, Heading, Matrix, Piece, Table, Text
@@ -61,7 +61,7 @@ def _ranking(view: View) -> Iterator[Figure]:
 def wrong(view: View) -> Iterator[Block]:
     """Classes, the matrix or the commonest mistakes, slices, errors to read."""
     yield from _classes(view)
-    yield from _slices(view)
+    yield from slices(view)
     yield from _rows(view)
     yield from _residuals(view)
 
@@ -86,14 +86,15 @@ def _classes(view: View) -> Iterator[Block]:
         yield Table((t["truth"], t["answer"], t["rows"]), view.mistakes, right=2)
 
 
-def _slices(view: View) -> Iterator[Block]:
+def slices(view: View) -> Iterator[Block]:
+    """How groups of rows fare against the rest, the worst first."""
     t, found = view.words, view.evaluation.get("slices")
     if not found or not found["slices"]:
         return
     yield Heading(t["slices"])
     yield Text(
         view.say("slices_note", number=f"{found['num_looked_at']:,}", worse=f"{found['num_worse']:,}",
-                 metric=view.metric(found["figure"]), value=shown(found["value"])),
+                 metric=inner(view.metric(found["figure"])), value=shown(found["value"])),
         soft=True,
     )  # fmt: skip
     rows = []
@@ -139,11 +140,7 @@ def trust(view: View) -> Iterator[Block]:
     share = lambda value: f"{value * 100:.0f}"  # noqa: E731
     figures = []
     if view.calibration:
-        dots = [
-            Bubble(dot.confidence, dot.accuracy, dot.share, f"{t['confidence']} {dot.confidence:.2f}, {t['accuracy']} "
-                   f"{dot.accuracy:.2f}, {dot.rows:,}")
-            for dot in view.dots
-        ]  # fmt: skip
+        dots = _dots(view)
         axes = Axis(f"{t['confidence']} (%)", 0, 1, share), Axis(f"{t['accuracy']} (%)", 0, 1, share)
         figures.append(
             Figure(
@@ -167,6 +164,18 @@ def trust(view: View) -> Iterator[Block]:
         )
     if figures:
         yield Figures(figures)
+
+
+def _dots(view: View) -> list[Bubble]:
+    t = view.words
+    bins = [bin for bin in view.evaluation["calibration"]["bins"] if bin["num_rows"]]
+    total = sum(bin["num_rows"] for bin in bins)
+    found = []
+    for bin in bins:
+        sure, right = bin["confidence"], bin["accuracy"]
+        says = f"{t['confidence']} {sure:.2f}, {t['accuracy']} {right:.2f}, {bin['num_rows']:,}"
+        found.append(Bubble(sure, right, bin["num_rows"] / total, says))
+    return found
 
 
 def _residuals(view: View) -> Iterator[Block]:
