@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from luban.evaluate.closer import closer
 from luban.evaluate.layout import Row
+from luban.evaluate.page import blocks
 from luban.evaluate.view import View
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def render_terminal(report: Report, console: Console | None = None) -> None:
     for said in (view.calibration, view.coverage):
         if said:
             console.print(said, highlight=False, markup=False)
+    _closer(console, view)
     render_leaderboard(report, console)
     _gates(console, view)
 
@@ -65,6 +68,17 @@ def _metrics(console: Console, view: View) -> None:
     rows[:1] = [Row(row.cells, "chosen") for row in rows[:1]]
     console.print(_table(head, rows))
     console.print(view.results_note, style="dim", highlight=False, markup=False)
+
+
+def _closer(console: Console, view: View) -> None:
+    """Slices, money and the like: headings, sentences and tables."""
+    for block in closer(view):
+        if isinstance(block, blocks.Heading):
+            _heading(console, block.text)
+        elif isinstance(block, blocks.Text):
+            console.print(block.text, style="dim" if block.soft else None, highlight=False, markup=False)
+        elif isinstance(block, blocks.Table):
+            console.print(_table(block.head, block.rows[:MAX_CLASS_LINES]))
 
 
 def _gates(console: Console, view: View) -> None:
