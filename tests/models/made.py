@@ -97,7 +97,7 @@ def run(model: onnx.ModelProto, made: Arrays, extra_padding: int = 0) -> np.ndar
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     feeds = {i.name: pad(made)[i.name] for i in session.get_inputs()}
     for name in feeds:
-        if name.endswith((".ids", ".weights")):
+        if name.endswith((".ids", ".weights", ".mask")):
             feeds[name] = np.pad(feeds[name], ((0, 0), (0, extra_padding)))
     return session.run(None, feeds)[0]
 

@@ -1,8 +1,8 @@
 import numpy as np
 
 from luban.bundle.graph import GraphBuilder
-from luban.features.kinds import take
-from luban.models.graph_model import CHUNK_ROWS, GraphModel
+from luban.features.kinds import MAX_ROWS, take
+from luban.models.graph_model import GraphModel
 from luban.models.linear import Linear
 
 from .made import arrays, built, context, target
@@ -16,7 +16,7 @@ def stored() -> tuple[bytes, Linear]:
 
 def test_answers_in_the_order_of_the_rows_whatever_their_length():
     graph, model = stored()
-    many = arrays(3 * CHUNK_ROWS + 5, seed=2)
+    many = arrays(2 * MAX_ROWS + 5, seed=2)
     assert np.abs(GraphModel(graph).predict(many) - model.predict(many)).max() <= 1e-5
 
 

@@ -84,6 +84,11 @@ class NgramBag(Encoder):
         """Known terms and two."""
         return FIRST + len(self.vocabulary)
 
+    @property
+    def entries(self) -> Sequence[str]:
+        """The vocabulary."""
+        return self.vocabulary
+
     def encode(self, values: Sequence[Value]) -> Encoded:
         """Bags of [B] texts: `ids` ascending within a row, `weights`, `offsets`, `present`."""
         blocks = [self._encode(values[a : a + _BLOCK]) for a in range(0, len(values), _BLOCK)] or [self._encode(values)]

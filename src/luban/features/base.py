@@ -119,7 +119,12 @@ class Encoder(Component):
     def block(self, column: str) -> Block:
         """The name under which `column`'s arrays travel."""
         name = f"{column}/{self.array_kind}/{self.state_fingerprint}"
-        return Block(name, self.array_kind, column, self.size)
+        return Block(name, self.array_kind, column, self.size, self.entries)
+
+    @property
+    def entries(self) -> Sequence[str] | None:
+        """The strings that entries from 2 on stand for; None where entries are no strings of a vocabulary."""
+        return None
 
     @property
     def state_fingerprint(self) -> str:

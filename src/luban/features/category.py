@@ -76,6 +76,11 @@ class CategoryIndex(Encoder):
         """Known values and two."""
         return FIRST + len(self.values)
 
+    @property
+    def entries(self) -> Sequence[str]:
+        """The known values."""
+        return self.values
+
     def encode(self, values: Sequence[Value]) -> Encoded:
         """`value` [B] int64 and `present` [B] bool."""
         find = self._numbers.get

@@ -128,13 +128,15 @@ class Block:
 
     `size` is the number of entries of an index, bag or vocabulary of tokens (with 0 missing and 1
     unknown, but for pretrained tokenizers, which number as they were trained), or the width of a
-    vector. `column` is where it came from, for explanation.
+    vector. `column` is where it came from, for explanation. `entries` are the strings that entries from 2 on
+    stand for, where they are strings: what tells that two vocabularies mean the same.
     """
 
     name: str
     kind: Kind
     column: str
     size: int
+    entries: Sequence[str] | None = field(default=None, compare=False, repr=False)
 
     def part(self, part: str) -> str:
         """Full name of one part: `text/bag/1a2b3c4d.ids`."""
@@ -250,6 +252,8 @@ def concatenate(batches: Sequence[Arrays]) -> Arrays:
 MAX_ENTRIES = 1 << 20
 """Padded entries (rows times longest row) of one call of a graph: 12 MB for a bag."""
 MAX_ROWS = 1024
+MAX_PAIRS = 1 << 22
+"""Rows times the square of the longest sequence of tokens: attention makes as many figures a head."""
 
 
 def chunks(arrays: Arrays) -> Iterator[np.ndarray]:
@@ -258,11 +262,13 @@ def chunks(arrays: Arrays) -> Iterator[np.ndarray]:
     All positions come once; one call when all rows fit.
     """
     count = num_rows(arrays)
-    lengths = np.zeros(count, np.int64)
+    lengths, tokens = np.zeros(count, np.int64), np.zeros(count, np.int64)
     for name, array in arrays.items():
         if name.endswith(".offsets"):
             lengths = np.maximum(lengths, np.diff(array))
-    if count <= MAX_ROWS and count * int(lengths.max(initial=0)) <= MAX_ENTRIES:
+            if name.removesuffix("offsets") + "mask" in arrays:
+                tokens = np.maximum(tokens, np.diff(array))
+    if count <= MAX_ROWS and _fits(count, lengths, tokens):
         if count:
             yield np.arange(count)
         return
@@ -270,8 +276,12 @@ def chunks(arrays: Arrays) -> Iterator[np.ndarray]:
     start = 0
     while start < count:
         stop = min(start + MAX_ROWS, count)
-        # Lengths ascend, so the last row of a chunk is its longest.
-        while stop > start + 1 and (stop - start) * int(lengths[order[stop - 1]]) > MAX_ENTRIES:
+        while stop > start + 1 and not _fits(stop - start, lengths[order[start:stop]], tokens[order[start:stop]]):
             stop = start + max((stop - start) // 2, 1)
         yield order[start:stop]
         start = stop
+
+
+def _fits(rows: int, lengths: np.ndarray, tokens: np.ndarray) -> bool:
+    longest, longest_tokens = int(lengths.max(initial=0)), int(tokens.max(initial=0))
+    return rows * longest <= MAX_ENTRIES and rows * longest_tokens**2 <= MAX_PAIRS

@@ -94,6 +94,11 @@ class TagBag(Encoder):
         """Known labels and two."""
         return FIRST + len(self.vocabulary)
 
+    @property
+    def entries(self) -> Sequence[str]:
+        """The vocabulary."""
+        return self.vocabulary
+
     def encode(self, values: Sequence[Value]) -> Encoded:
         """Bags of [B] lists: `ids` ascending within a row, `weights`, `offsets`, `present`."""
         find = self._entries.get

@@ -95,6 +95,11 @@ class Tokens(Encoder):
         """Entries that `ids` can have: the largest and one."""
         return self._reader.size
 
+    @property
+    def entries(self) -> Sequence[str] | None:
+        """The vocabulary, where it is of our own."""
+        return self._reader.terms if isinstance(self._reader, _Vocabulary) else None
+
     def encode(self, values: Sequence[Value]) -> Encoded:
         """Sequences of [B] texts: flat `ids` and `mask` (all True), `offsets`, `present`."""
         blocks = [self._encode(values[a : a + _BLOCK]) for a in range(0, len(values), _BLOCK)] or [self._encode(values)]

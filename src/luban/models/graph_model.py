@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from luban.features.kinds import Arrays, num_rows, pad, take
+from luban.features.kinds import Arrays, chunks, num_rows, pad, take
 from luban.models.base import Fitted
 
 if TYPE_CHECKING:
     from luban.bundle.graph import GraphBuilder
-
-CHUNK_ROWS = 256
 
 
 class GraphModel(Fitted):
@@ -47,11 +45,10 @@ class GraphModel(Fitted):
         names = [value.name for value in self._session.get_inputs()]
         blocks = {name.rpartition(".")[0] for name in names}
         arrays = {name: array for name, array in arrays.items() if name.rpartition(".")[0] in blocks}
-        order = np.argsort(_lengths(arrays), kind="stable")
-        chunks = [order[start : start + CHUNK_ROWS] for start in range(0, max(len(order), 1), CHUNK_ROWS)]
-        answers = [self._ask(take(arrays, chunk), names) for chunk in chunks]
-        outputs = np.empty((len(order), answers[0].shape[1]), np.float32)
-        outputs[order] = np.concatenate(answers)
+        calls = list(chunks(arrays)) or [np.zeros(0, np.int64)]
+        answers = [self._ask(take(arrays, rows), names) for rows in calls]
+        outputs = np.empty((num_rows(arrays), answers[0].shape[1]), np.float32)
+        outputs[np.concatenate(calls)] = np.concatenate(answers)
         return outputs
 
     def _ask(self, arrays: Arrays, names: list[str]) -> np.ndarray:
@@ -66,12 +63,3 @@ class GraphModel(Fitted):
     def checkpoint(self) -> dict[str, np.ndarray]:
         """The graph's constants, by name."""
         return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in self._model.graph.initializer}
-
-
-def _lengths(arrays: Arrays) -> np.ndarray:
-    """Entries of each row's longest list, [B]; 0 where there are no lists."""
-    longest = np.zeros(num_rows(arrays), np.int64)
-    for name, array in arrays.items():
-        if name.endswith(".offsets"):
-            longest = np.maximum(longest, np.diff(array))
-    return longest

@@ -52,7 +52,9 @@ class FittedEncoder(FittedConverter):
             graph = GraphBuilder()
             model = graph.build(self.export(graph), self.block.size).SerializeToString(deterministic=True)
             runtime = need("onnxruntime", "neural")
-            self._session = runtime.InferenceSession(model, providers=["CPUExecutionProvider"])
+            options = runtime.SessionOptions()
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            self._session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         found: np.ndarray = self._session.run(None, {i.name: padded[i.name] for i in self._session.get_inputs()})[0]
         return found
 

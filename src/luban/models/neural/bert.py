@@ -76,6 +76,11 @@ def load(
     if types is not None:  # a text is all of the first type
         places = places + types[0]
     entries, dims = state["embeddings.word_embeddings.weight"].shape
+    if dims != config.hidden_size or dims % config.num_attention_heads:
+        raise ConfigError(
+            f"`{files.name}` must have embeddings as wide as its layers ({config.hidden_size}), but they have {dims}.",
+            "Use another encoder; this variant is not supported.",
+        )
     if max_tokens > len(places):
         raise ConfigError(
             f"`max_tokens` must be at most {len(places)}, the positions of `{files.name}`, but got {max_tokens}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,12 +21,17 @@ if TYPE_CHECKING:
 
 def network(family: Neural, y: np.ndarray, context: FitContext) -> FusedNet:
     """The network before training, drawn from PyTorch's global generator; its head starts at the best constant."""
-    nets = [_net(family, block) for block in context.blocks]
-    made = FusedNet(nets, family.config.hidden, family.config.dropout, context.head.width)
+    made = built(family, context.blocks, context.head.width)
     with torch.no_grad():
         made.head.bias.copy_(torch.from_numpy(constant(y, context.head)))
         made.head.weight.mul_(0.1)
     return made
+
+
+def built(family: Neural, blocks: Sequence[Block], width: int) -> FusedNet:
+    """The network with weights as they are drawn."""
+    nets = [_net(family, block) for block in blocks]
+    return FusedNet(nets, family.config.hidden, family.config.dropout, width)
 
 
 def _net(family: Neural, block: Block) -> Net:

@@ -8,7 +8,7 @@ can throw. It knows no column type, no task and no loop.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -87,14 +87,17 @@ class Neural(Family):
         count = int(context.decide("threads", lambda: context.num_threads))
         with threads(count), torch.random.fork_rng(devices=[]):
             torch.manual_seed(context.seed)
-            module = self._module(y, context)
+            module, notes = self._module(y, context)
             learner = NetLearner(module, arrays, y, context)
             trained = context.loop(learner, self.config.recipe, context)
             learner.thaw_rows()
-        return FittedNet(module, context.blocks, count, "; ".join([*learner.notes, *trained.notes]))
+        return FittedNet(module, context.blocks, count, "; ".join([*notes, *learner.notes, *trained.notes]))
 
-    def _module(self, y: np.ndarray, context: FitContext) -> Any:
-        """The network before training; its head starts at the best constant."""
+    def _module(self, y: np.ndarray, context: FitContext) -> tuple[Any, list[str]]:
+        """The network before training, from a former run's weights where it is told so; and what to say of it."""
         from luban.models.neural.build import network
+        from luban.models.neural.continued import start
 
-        return network(self, y, context)
+        made = network(self, y, context)
+        files = self.config.start_from
+        return made, [] if files is None else start(made, files)

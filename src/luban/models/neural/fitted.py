@@ -11,7 +11,7 @@ import torch
 
 from luban.features.kinds import Arrays, Block
 from luban.models.base import Fitted
-from luban.models.neural.nets.base import array
+from luban.models.neural.continued import stated
 from luban.models.neural.nets.fused import FusedNet
 from luban.models.neural.rows import Rows, outputs
 
@@ -41,8 +41,8 @@ class FittedNet(Fitted):
         return found
 
     def checkpoint(self) -> dict[str, np.ndarray]:
-        """Parameters by name."""
-        return {name: array(tensor).copy() for name, tensor in self.module.state_dict().items()}
+        """Parameters by name, and what their entries stand for; see `continued`."""
+        return stated(self.module)
 
 
 @contextmanager
