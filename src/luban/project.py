@@ -181,7 +181,8 @@ def _sentence(item: ErrorDetails, where: str, node: yaml.Node | None) -> str:
 
 def _is_tag(part: str | int) -> bool:
     # Pydantic names the branch of a union in the location; no key of a project file looks like that.
-    return part in ("auto", "list") or (isinstance(part, str) and any(mark in part for mark in ("[", "function-")))
+    marks = ("[", "function-", "constrained-")
+    return part in ("auto", "list") or (isinstance(part, str) and any(mark in part for mark in marks))
 
 
 def _line(node: yaml.Node | None, path: Sequence[str | int]) -> str:

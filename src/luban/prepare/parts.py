@@ -1,13 +1,14 @@
 """The split: which rows hang together, by what name they are drawn, and to which part they go.
 
 Decided here: `auto` splits by subject if there is one, else by group, else by time if a column was said to
-be the time, else stratified by class, else at random: a stated role says that rows are not
-independent. Rows that are copies of each other are drawn by the name of the first of them. Knows no
-column type but through the target's classes.
+be the time, else stratified by class, else at random: a stated role says that rows are not independent. A row with
+several labels counts as of its rarest one. Rows that are copies of each other are drawn by the name of the first of
+them. Knows no column type but through the target's classes.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -22,7 +23,7 @@ from luban.data.splits import TRAIN, by_time, draw, roots
 from luban.errors import ConfigError, DataError
 from luban.prepare.config import SplitConfig
 from luban.prepare.decisions import Decisions
-from luban.prepare.plan import has_classes
+from luban.prepare.plan import has_classes, has_lists
 from luban.prepare.spool import HASH, Spool
 
 _TELLING: tuple[Literal["subject", "group", "time"], ...] = ("subject", "group", "time")
@@ -58,9 +59,11 @@ def choose(schema: Schema, config: SplitConfig) -> Way:
                 return Way(telling, found[0].name, f"auto: column `{found[0].name}` has the role {telling}")
         if has_classes(schema.target):
             return Way("stratified", None, "auto: the target has classes")
+        if has_lists(schema.target):
+            return Way("stratified", None, "auto: the target has labels, and rows are dealt out by their rarest one")
         return Way("random", None, "auto: no column says which rows belong together")
     if config.by == "random" or config.by == "stratified":
-        if config.by == "stratified" and not has_classes(schema.target):
+        if config.by == "stratified" and not (has_classes(schema.target) or has_lists(schema.target)):
             raise ConfigError(
                 "`prepare.split.by` must not be stratified, because the target has no classes.", "Use random."
             )
@@ -165,6 +168,8 @@ def _drawn(
 def _classes(spool: Spool, schema: Schema) -> np.ndarray:
     """Class numbers [N] int32 in order of appearance; 0 also for rows without a target, which are not kept."""
     assert schema.target is not None
+    if has_lists(schema.target):
+        return _rarest(spool, schema.target.name)
     codes = np.zeros(spool.num_rows, np.int32)
     known: dict[object, int] = {}
     for start, batch in spool.scan([schema.target.name]):
@@ -172,6 +177,21 @@ def _classes(spool: Spool, schema: Schema) -> np.ndarray:
         table = np.array([known.setdefault(v, len(known)) for v in encoded.dictionary.to_pylist()] or [0], np.int32)
         indices = pc.fill_null(encoded.indices, 0).to_numpy(zero_copy_only=False)
         codes[start : start + batch.num_rows] = table[indices]
+    return codes
+
+
+def _rarest(spool: Spool, target: str) -> np.ndarray:
+    """The number [N] int32 of each row's rarest label, the most frequent label first, from 1; 0 without labels."""
+    counts: Counter[str] = Counter()
+    for _, batch in spool.scan([target]):
+        counts.update(label for value in batch.column(0).to_pylist() for label in value or ())
+    ranks = {
+        label: rank for rank, (label, _) in enumerate(sorted(counts.items(), key=lambda one: (-one[1], one[0])), 1)
+    }
+    codes = np.zeros(spool.num_rows, np.int32)
+    for start, batch in spool.scan([target]):
+        for row, value in enumerate(batch.column(0).to_pylist(), start):
+            codes[row] = max((ranks[label] for label in value or ()), default=0)
     return codes
 
 

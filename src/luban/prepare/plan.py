@@ -79,6 +79,11 @@ def free_form(schema: Schema) -> tuple[str, ...]:
     return tuple(c.name for c in schema.inputs if FEATURES.resolve(c.type).free_form)
 
 
+def has_lists(column: Column | None) -> bool:
+    """Whether a column's values are lists of labels."""
+    return column is not None and bool(pa.types.is_list(FEATURES.resolve(column.type).storage))
+
+
 def has_classes(column: Column | None) -> bool:
     """Whether a column's values are classes: its type gives an index."""
     return column is not None and "index" in FEATURES.resolve(column.type).encoders

@@ -124,6 +124,7 @@ def notes(outcome: Outcome) -> list[str]:
                 f"Column `{column.name}`: {found.bad[column.name]} values cannot be read and count as missing, "
                 f"for instance `{value}`: {reason}."
             )
+    said += _empty_targets(outcome)
     said += [f"{count} rows: {reason}." for reason, count in outcome.decisions.flags.items()]
     said += [f"The split has {note}." for note in outcome.parts.notes]
     for value, count in total(written.class_counts or {}).items():
@@ -132,6 +133,19 @@ def notes(outcome: Outcome) -> list[str]:
         elif written.class_counts and written.splits["test"] and not written.class_counts["test"].get(value):
             said.append(f"Class `{value}` has {count} rows and none of them in the test.")
     return said
+
+
+def _empty_targets(outcome: Outcome) -> list[str]:
+    """That rows without a target are kept where this has a meaning: it may not be what was meant."""
+    target = outcome.plan.schema.target
+    if target is None or not outcome.plan.features[target.name].missing_is_value:
+        return []
+    empty = outcome.found.raw.num_rows - outcome.found.present[target.name]
+    said = (
+        f"{empty} rows have an empty `{target.name}` and count as rows without any label; if it means that nobody has "
+        f"looked at them, say so in the settings of the column type `{target.type}`."
+    )
+    return [said] if empty else []
 
 
 def _where(value: str, written: Written) -> str:

@@ -159,5 +159,5 @@ def _merged(faults: list[str | None], table: Table | None) -> tuple[list[dict[st
 def _values(table: Table | None, column: str | None) -> Counter[str]:
     if table is None or column is None:
         return Counter()
-    errors = table.errors
-    return Counter(str(v) for v, error in zip(table.columns[column], errors, strict=True) if error is None)
+    given = [v for v, error in zip(table.columns[column], table.errors, strict=True) if error is None]
+    return Counter(str(one) for v in given for one in (v if isinstance(v, list) else [v]))

@@ -138,9 +138,9 @@ class Served:
 
     @cached_property
     def counted(self) -> str | None:
-        """The answer column whose values metrics count: the first, if it holds strings."""
+        """The answer column whose values metrics count: the first, if it holds strings, or lists of them."""
         name, kind = next(iter(self.bundle.columns.items()))
-        return name if kind == "string" else None
+        return name if kind in ("string", "array") else None
 
 
 class LiveBundle:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from luban.catalog import Component, Config
 from luban.data.schema import Schema
@@ -33,6 +34,8 @@ class Head:
     width: int
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A probability, 0 to 1."""
 Decoding = dict[str, Any]
 """JSON that turns a head's outputs into answers: classes, temperature, conformal half-widths …"""
 

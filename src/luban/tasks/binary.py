@@ -8,16 +8,16 @@ by balanced accuracy, for accuracy would hold the threshold against it.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from luban.data.schema import Schema
 from luban.data.table import Table
 from luban.features.base import Encoder
 from luban.features.kinds import Arrays, Want
-from luban.tasks.base import Decoding, Head, Task, TaskOptions
+from luban.tasks.base import Decoding, Head, Share, Task, TaskOptions
 from luban.tasks.classes import (
     METRICS,
     NOT_FINITE,
@@ -48,16 +48,9 @@ class Binary(Task):
     class Config(Task.Config):
         """From when on the second class is the label."""
 
-        threshold: Literal["f1", "balanced"] | float | None = Field(None, union_mode="left_to_right")
-        """f1, balanced: what gives the highest F1 or balanced accuracy on validation rows; or a probability, 0 to
-        1. Left out: 0.5, or where `train.imbalance` puts it."""
-
-        @field_validator("threshold")
-        @classmethod
-        def _is_a_probability(cls, threshold: Any) -> Any:
-            if isinstance(threshold, float) and not 0 <= threshold <= 1:
-                raise ValueError(f"must be f1, balanced, or a probability from 0 to 1, but got {threshold}")
-            return threshold
+        threshold: Literal["f1", "balanced"] | Share | None = None
+        """f1, balanced: what gives the highest F1 or balanced accuracy on validation rows; or a probability. Left
+        out: 0.5, or where `train.imbalance` puts it."""
 
     config: Config
     metrics: ClassVar[tuple[str, ...]] = METRICS

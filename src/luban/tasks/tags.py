@@ -21,7 +21,7 @@ from luban.data.table import Table
 from luban.errors import DataError
 from luban.features.base import Encoder
 from luban.features.kinds import Arrays, BagConfig, Want
-from luban.tasks.base import Decoding, Head, Task, TaskOptions
+from luban.tasks.base import Decoding, Head, Share, Task, TaskOptions
 from luban.tasks.classes import FIRST, NOT_FINITE, decision_temperature, log_odds, squashed
 from luban.tasks.thresholds import DECIMALS, constant_threshold, f1_threshold
 
@@ -43,7 +43,7 @@ class Tags(Task):
     class Config(Task.Config):
         """From when on a tag is given."""
 
-        threshold: Literal["f1"] | float = Field("f1", union_mode="left_to_right")
+        threshold: Literal["f1"] | Share = "f1"
         """f1: for each tag what gives the highest F1 on validation rows; or one probability for all."""
 
     config: Config
