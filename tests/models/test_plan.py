@@ -84,3 +84,32 @@ def test_no_usable_column_is_a_refusal(columns):
 def test_a_family_that_refuses_the_head_is_a_refusal():
     found = plan(FAMILIES.make("linear", {"weighting": "nb"}), COLUMNS, HEADS["real"])
     assert isinstance(found, Refusal)
+
+
+def told(family: str, *converters: Any) -> Any:
+    return FAMILIES.make(family, {"converters": converters})
+
+
+def test_a_named_converter_comes_before_what_is_read_directly():
+    found = plan(told("linear", {"kind": "svd", "dims": 7}), COLUMNS, HEADS["binary"])
+    assert [(i.column, i.want.kind, i.converter and i.converter.kind) for i in found.inputs] == [
+        ("text", "bag", "svd"),
+        ("city", "index", None),
+        ("age", "vector", None),
+    ]
+    assert found.inputs[0].converter.config.dims == 7
+
+
+def test_several_named_converters_stand_side_by_side():
+    found = plan(told("trees", {"kind": "svd", "dims": 7}, "svd"), COLUMNS[:1], HEADS["binary"])
+    assert [i.converter.config.dims for i in found.inputs] == [7, 100]
+
+
+def test_a_named_converter_that_fits_no_column_is_a_refusal():
+    found = plan(told("linear", "svd"), COLUMNS[1:], HEADS["binary"])
+    assert isinstance(found, Refusal)
+    assert "no column can feed the converter svd" in found.reason
+
+
+def test_a_converter_that_must_be_named_is_never_chosen_by_itself():
+    assert isinstance(plan(FAMILIES.make("trees"), [("text", Kinds("tokens"))], HEADS["binary"]), Refusal)

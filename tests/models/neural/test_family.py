@@ -14,7 +14,7 @@ from luban.models.neural.family import Neural
 from luban.models.neural.recipe import Recipe
 
 from .. import made as tables
-from .made import BLOCKS, HEADS, TOKENS, arrays, context, family, fit, target, untrained
+from .made import BLOCKS, HEADS, TOKENS, arrays, context, family, fit, untrained
 
 SMALL = {
     "conv": {"kind": "conv", "dims": 16, "filters": 8},
