@@ -18,7 +18,7 @@ from luban.bundle.manifest import RowStepSpec, TaskSpec
 from luban.bundle.write import Draft, write_bundle
 from luban.catalog import canonical
 from luban.data.dataset import Split
-from luban.features.kinds import num_rows, pad, take
+from luban.features.kinds import num_rows, pad
 from luban.models.graph_model import GraphModel
 from luban.train.candidate import Candidate
 from luban.train.encode import TrainData
@@ -77,7 +77,8 @@ def _draft(data: TrainData, facts: Facts, final: Final) -> Draft:
     pairs = [(column, encoder) for column, encoder in final.candidate.encoders if encoder.block(column).name in used]
     split: Split = "valid" if len(data.y("valid")) else "train"
     count = min(NUM_EXAMPLES, len(data.y(split)))
-    arrays = take(data.arrays(pairs, split), np.arange(count))
+    few = data.with_rows({**data.rows, "valid": data.rows[split].only(np.arange(count))})
+    arrays = few.arrays(pairs, "valid")
     model = GraphModel(graph)
     padded = {name: array for name, array in pad(arrays).items() if name in takes}
     names = [column.name for column in schema.inputs]
