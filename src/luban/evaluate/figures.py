@@ -71,12 +71,23 @@ def signed(value: float) -> str:
 
 
 def span(low: float | None, high: float | None) -> str:
-    """An interval.
+    """An interval; dots stand between its ends where one is below zero, for a dash would be read as a sign.
 
-    >>> span(0.85, 0.872), span(None, None)
-    ('0.850–0.872', '')
+    >>> span(0.85, 0.872), span(-0.5, 0.25), span(None, None)
+    ('0.850–0.872', '−0.500 … 0.250', '')
     """
-    return "" if low is None or high is None else f"{shown(low)}–{shown(high)}"
+    if low is None or high is None:
+        return ""
+    return f"{shown(low)} … {shown(high)}" if min(low, high) < 0 else f"{shown(low)}–{shown(high)}"
+
+
+def tick(value: float) -> str:
+    """A round value at an axis, without zeros behind.
+
+    >>> tick(0.45), tick(-5.0), tick(12000.0), tick(0.0)
+    ('0.45', '−5', '12,000', '0')
+    """
+    return f"{round(value, 10):,.6g}".replace("-", "−")
 
 
 def inner(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from luban.evaluate.figures import brief, shown
+from luban.evaluate.figures import brief, shown, tick
 from luban.evaluate.layout import Row
 from luban.evaluate.page import phrases
 from luban.evaluate.page.blocks import Block, Figure, Figures, Heading, Table, Text
@@ -47,7 +47,7 @@ def _more_rows(view: View) -> Iterator[Block]:
         band = [(float(one["low"]), float(one["high"])) for one in curve]
         low, high = min(low for low, _ in band), max(high for _, high in band)
         x = Axis(t["training_rows"], points[0][0], points[-1][0], lambda value: f"{value:,.0f}", log=True)
-        svg = chart(t["learning"], x, Axis(t["loss"], low, high, shown), [Line("", points, "model", band, dots=True)])
+        svg = chart(t["learning"], x, Axis(t["loss"], low, high, tick), [Line("", points, "model", band, dots=True)])
         yield Figures([Figure(svg, t["learning"], t["learning_note"])])
 
 
@@ -85,7 +85,7 @@ def _progress(view: View, trials: list[dict[str, Any]]) -> Iterator[Block]:
     losses = [float(one["loss"]) for one in trials]
     best = [min(losses[: position + 1]) for position in range(len(losses))]
     low, high = min(losses), max(losses)
-    x, y = Axis(t["trial"], 1, len(losses), lambda v: f"{v:.0f}"), Axis(t["loss"], low, high, shown)
+    x, y = Axis(t["trial"], 1, len(losses), lambda v: f"{v:.0f}"), Axis(t["loss"], low, high, tick)
     lines = [
         Line("", [(position + 1, loss) for position, loss in enumerate(losses)], "other", dots=True),
         Line("", [(position + 1, loss) for position, loss in enumerate(best)], "model"),

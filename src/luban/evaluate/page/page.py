@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from luban.evaluate.figures import brief, shown, span
+from luban.evaluate.figures import brief, shown, span, tick
 from luban.evaluate.page import advice, data, made, reasons, worth, wrong
 from luban.evaluate.page.blocks import Block, Section
 from luban.evaluate.page.plots import Axis, Span, spans
@@ -59,7 +59,7 @@ def headline(view: View) -> Markup | None:
     ends = [one[key] for _, one in known for key in ("value", "low", "high") if one[key] is not None]
     low, high = min(ends), max(ends)
     room = (high - low or abs(high) or 1.0) * 0.08
-    axis = Axis("", low - room, high + room, shown)
+    axis = Axis("", low - room, high + room, tick)
     if name == "accuracy":
         axis = Axis("", max(low - room, 0.0), min(high + room, 1.0), lambda value: f"{value * 100:.0f} %")
     rows = [

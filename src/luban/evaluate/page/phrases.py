@@ -122,9 +122,9 @@ def compressed(view: View, one: dict[str, Any]) -> str:
     key = f"compressed_{one['code']}"
     if key not in view.words:
         return f"{one['method']}{view.words['colon']}{one['reason']}"
-    blanks: dict[str, str] = {}
+    blanks = {"reason": one["reason"]}
     if "row" in one:
-        blanks = {
+        blanks |= {
             "row": f"{one['row']['value']:.2f}",
             "batch": f"{one['batch']['value']:.2f}",
             "before": brief(one["size_mb"][0]),

@@ -159,6 +159,9 @@ ENGLISH: dict[str, str] = {
     "compressed_slower": "not kept: it is slower. One row takes {row} of the time, a batch {batch}.",
     "compressed_mixed": "not kept: faster in one way, slower in another. One row takes {row} of the time, a batch "
     "{batch}.",
+    "compressed_failed": "not kept: it could not be made. {reason}",
+    "compressed_no_rows": "not tried: there are no validation rows to judge it by.",
+    "compressed_no_metric": "not kept: validation rows do not define the figure that would judge it.",
     "compressed_unsupported": "not tried: the model has nothing that it makes smaller.",
     "method_name": "Method",
     "time_row": "One row",

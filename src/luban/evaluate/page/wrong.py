@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from luban.evaluate.figures import inner, shown, signed, span
+from luban.evaluate.figures import inner, shown, signed, span, tick
 from luban.evaluate.layout import Row
 from luban.evaluate.page import phrases
 from luban.evaluate.page.blocks import Block, Card, Cards, Figure, Figures, Heading, Matrix, Piece, Table, Text
@@ -188,13 +188,13 @@ def _residuals(view: View) -> Iterator[Block]:
     if bins:
         values = [bin[key] for bin in bins for key in ("predicted", "truth_low", "truth_high")]
         low, high = min(values), max(values)
-        x, y = Axis(t["predicted"], low, high, shown), Axis(t["truth"], low, high, shown)
+        x, y = Axis(t["predicted"], low, high, tick), Axis(t["truth"], low, high, tick)
         points = [(bin["predicted"], bin["truth"]) for bin in bins]
         band = [(bin["truth_low"], bin["truth_high"]) for bin in bins]
         svg = chart(t["residuals"], x, y, [Line("", points, "model", band, dots=True)], diagonal=True)
         figures.append(Figure(svg, t["residuals"], t["residuals_note"]))
     if counts:
-        x, y = Axis(t["error"], edges[0], edges[-1], shown), Axis(t["rows"], 0, max(counts), lambda v: f"{v:,.0f}")
+        x, y = Axis(t["error"], edges[0], edges[-1], tick), Axis(t["rows"], 0, max(counts), lambda v: f"{v:,.0f}")
         said = view.say("errors_note", low=shown(found["low"]), high=shown(found["high"]))
         figures.append(Figure(columns(t["errors"], x, y, edges, counts), t["errors"], said))
     yield Figures(figures)
