@@ -101,7 +101,7 @@ def test_a_small_space_is_exhausted() -> None:
 
 def test_halving_trains_few_on_all_rows() -> None:
     bench = Made(9000)
-    search = searched(bench, trials=30)
+    search = searched(bench, trials=30, pruner="halving")
     whole = [name for name, share, _ in bench.attempts if share == 1.0]
     assert len(whole) < 20
     assert len([1 for _, share, _ in bench.attempts if share == 1 / 9]) == 30
@@ -110,6 +110,19 @@ def test_halving_trains_few_on_all_rows() -> None:
     assert "of the rows, not in the best third of" in pruned[0][2]
     assert search.best[0].loss == min(t.loss for t in search.trials if t.loss is not None)
     assert len(searched(Made(9000), trials=30, pruner="none").best) > len(search.best)
+
+
+def test_auto_halves_only_where_time_is_short() -> None:
+    for budget, pruner in ((1000, "none"), (20, "halving")):
+        bench = Made(9000)
+        search = searched(bench, trials=30, time_budget_s=budget)
+        assert (search.pruner, search.report()["pruner"], bench.decisions["linear#:pruner"]) == (pruner,) * 3
+        assert bench.attempts[0][:2] == ("linear#1", 1.0), "the first is trained whole: the others are reckoned by it"
+        assert any(share < 1 for _, share, _ in bench.attempts) == (pruner == "halving")
+        slower = Made(9000, decisions=dict(bench.decisions), seconds=50.0)
+        assert searched(slower, trials=30, time_budget_s=budget).pruner == pruner, "what was decided is followed"
+    few = Made(500)
+    assert searched(few, trials=30, time_budget_s=20).pruner == "none"
 
 
 def test_rungs_of_few_rows_are_left_out() -> None:

@@ -38,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def test_the_best_trials_join_the_vote_and_the_rest_do_not(data: Dataset, tmp_path: Path) -> None:
     memory = Memory(tmp_path / "kept")
-    tune = {"family": "linear", "trials": 8, "sampler": "random", "space": SPACE, "voters": 2}
+    tune = {"family": "linear", "trials": 8, "sampler": "random", "pruner": "halving", "space": SPACE, "voters": 2}
     report = memory.train(data, tmp_path / "out", models=["linear", "vote"], tune=tune)
     board = {row["name"]: row for row in report["leaderboard"]}
     assert list(board) == ["baseline", "linear", *(f"linear#{n}" for n in range(1, 9)), "vote"]

@@ -75,7 +75,7 @@ class Trials:
                 candidate = self._partly(Spec(f"{name} on {named(share)}", choice), share, lambda: seconds_left)
         except DataError as error:
             return Refusal(error.message)
-        return Result(candidate.loss, candidate.facts["seconds"])
+        return Result(candidate.loss, candidate.facts["seconds"], candidate.facts["notes"])
 
     def _partly(self, spec: Spec, share: float, seconds: Callable[[], float]) -> Candidate:
         """A fit on a share of the training rows."""

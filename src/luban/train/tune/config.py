@@ -23,9 +23,10 @@ class TuneConfig(Config):
     combinations of choices and of `grid_points` values of each range, in an order drawn from the seed."""
     grid_points: int = Field(4, ge=2, le=100)
     """grid: values of each range, its ends among them."""
-    pruner: Literal["halving", "none"] = "halving"
+    pruner: Literal["auto", "halving", "none"] = "auto"
     """halving: a trial is trained on a ninth, then a third of the training rows, and goes on where its loss is
-    in the best third of those so far (Li et al. 2020); none: all rows at once."""
+    in the best third of those so far (Li et al. 2020); none: all rows at once; auto: halving where, by the time of
+    the first trial, the others do not fit into `time_budget_s`."""
     time_budget_s: float = Field(300.0, gt=0)
     """No trial is started once this is spent, beside `train.time_budget_s`."""
     voters: int = Field(3, ge=0)

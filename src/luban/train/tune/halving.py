@@ -4,6 +4,10 @@ A trial climbs from rung to rung, each three times the rows of the one below, an
 best third of all that stood on that rung so far (Li et al. 2020, "A System for Massively Parallel Hyperparameter
 Tuning"; here one after the other). Decided here: a rung of few rows says too little and is left out; the
 first on a rung always goes on. Knows no family: whatever learns from rows can be asked with fewer.
+
+It costs what is good on all rows alone: on 3,800 Chinese reviews, naive-Bayes weights came to a loss of .418 and were
+given up on a ninth, where they lose; the best that was left had .447. And it saves nothing where a fit takes
+tenths of a second. Hence `pruner: auto`.
 """
 
 from __future__ import annotations

@@ -34,10 +34,11 @@ LEAST_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Result:
-    """What training a candidate came to: its loss on validation rows, and its seconds, now or when it was kept."""
+    """What a fit came to: loss on validation rows, seconds (now or when it was kept), a note of its own."""
 
     loss: float
     seconds: float
+    note: str = ""
 
 
 class Bench(Protocol):
@@ -83,16 +84,24 @@ class Search:
 
     def __init__(self, config: TuneConfig, bench: Bench) -> None:
         self._config, self._bench = config, bench
-        votes = FAMILIES.resolve(config.family.kind).votes  # which learn from other candidates' outputs, not from rows
-        self._shares = rungs(bench.num_rows) if config.pruner == "halving" and not votes else ()
+        self.pruner = config.pruner if self._rungs() else "none"
+        self._shares = self._rungs() if self.pruner == "halving" else ()
         self._told: list[Told] = []
         self._spent = 0.0
         self.trials: list[Trial] = []
         self.stopped = ""
 
+    def _rungs(self) -> tuple[float, ...]:
+        """Shares of the rows to climb by; none for votes, which learn from other candidates' outputs."""
+        votes = FAMILIES.resolve(self._config.family.kind).votes
+        return () if votes else rungs(self._bench.num_rows)
+
     def run(self) -> None:
         """All trials."""
         for number in range(1, self._config.trials + 1):
+            if number == 2 and self.pruner == "auto":
+                self.pruner = self._bench.decide(f"{self._config.family.kind}#:pruner", self._settle)
+                self._shares = self._rungs() if self.pruner == "halving" else ()
             name = f"{self._config.family.kind}#{number}"
             asked = self._bench.decide(f"{name}:asked", self._next)
             if "stop" in asked:
@@ -100,6 +109,11 @@ class Search:
                 return
             self._try(name, asked["values"])
         self.stopped = f"trials ({self._config.trials}) reached"
+
+    def _settle(self) -> str:
+        """Halving where the other trials would not fit into the budget, each as long as the first."""
+        left = self._config.time_budget_s - self._spent
+        return "halving" if self._spent * (self._config.trials - 1) > left else "none"
 
     def _next(self) -> dict[str, Any]:
         budget = self._config.time_budget_s
@@ -129,7 +143,8 @@ class Search:
             # What a tuning that was killed left costs what it cost then: resuming brings no second budget.
             cost = max(cost + found.seconds, time.monotonic() - began)
             if share == 1.0:
-                self._end(name, choice, values, ("trained", about), found, losses, cost)
+                said = f"{about}; {found.note}" if found.note else about
+                self._end(name, choice, values, ("trained", said), found, losses, cost)
                 return
             others = [one.rungs[len(losses)] for one in self._told if len(one.rungs) > len(losses)]
             losses.append(found.loss)
@@ -166,7 +181,7 @@ class Search:
         return {
             "family": self._config.family.kind,
             "sampler": self._config.sampler,
-            "pruner": self._config.pruner,
+            "pruner": self.pruner,
             "space": [str(found) for found in self._config.ranges],
             "stopped": self.stopped,
             "counts": {s: sum(t.status == s for t in self.trials) for s in ("trained", "pruned", "refused")},
