@@ -11,6 +11,7 @@ from typing import Any
 
 import openpyxl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -237,3 +238,23 @@ def test_both_languages_say_the_same() -> None:
         assert words["en"].keys() == words["zh"].keys()
         for key, text in words["en"].items():
             assert set(re.findall(r"\{(\w+)\}", text)) == set(re.findall(r"\{(\w+)\}", words["zh"][key])), key
+
+
+def test_labels_are_counted_and_not_lists_of_them(tmp_path: Path) -> None:
+    lists = ["late; cold", "late", "cold; rude", "", "rude; late; cold"]
+    rows = "\n".join(f"text number {i} of many,{lists[i % 5]}" for i in range(300))
+    (tmp_path / "rows.csv").write_text(f"text,topics\n{rows}\nodd one,late; odd\n", "utf-8")
+    seen = look(open_path(str(tmp_path / "rows.csv")), "topics")
+    assert {c.column.name: c.column.type for c in seen.conclusions}["topics"] == "tags"
+    (found,) = [one for one in seen.findings if one.code == "few-of-a-class"]
+    assert (found.figures["count"], found.figures["classes"]) == (1, 4)
+
+
+def test_columns_of_lists_are_looked_at(tmp_path: Path) -> None:
+    values = [["a"], ["a", "b"], ["b"], []] * 30
+    table = pa.table({"tags": values, "n": list(range(120)), "y": ["u" if "a" in v else "w" for v in values]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    codes = {one.code for one in look(open_path(str(tmp_path / "rows.parquet")), "y").findings}
+    assert "copies" not in codes
+    assert "conflicts" not in codes
+    assert look(open_path(str(tmp_path / "rows.parquet")), "tags").target == "tags"

@@ -6,6 +6,7 @@ not, and that is said.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -25,23 +26,32 @@ SHOWN = 0.01
 
 def exact(table: pa.Table) -> Iterator[Finding]:
     """Rows that equal an earlier one in every column."""
-    flat = [name for name in table.schema.names if not pa.types.is_nested(table.schema.field(name).type)]
-    if not flat or not table.num_rows:
+    if not table.num_rows:
         return
-    counts = table.select(flat).group_by(flat).aggregate([([], "count_all")])["count_all"]
+    counts = _flat(table).group_by(table.schema.names).aggregate([([], "count_all")])["count_all"]
     copies = table.num_rows - len(counts)
     if copies:
         level: Level = "warn" if copies >= SHOWN * table.num_rows else "note"
         yield Finding("copies", level, "", {"count": copies, "share": copies / table.num_rows})
 
 
+def _flat(table: pa.Table) -> pa.Table:
+    """The table with lists and objects as JSON, which can be compared."""
+    for position, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):
+            values = table[position].to_pylist()
+            texts = [None if value is None else json.dumps(value, sort_keys=True, default=str) for value in values]
+            table = table.set_column(position, field.name, pa.array(texts, pa.string()))
+    return table
+
+
 def conflicts(table: pa.Table, inputs: Sequence[str], target: str) -> Iterator[Finding]:
     """Rows whose inputs are equal and whose targets differ."""
-    flat = [name for name in inputs if not pa.types.is_nested(table.schema.field(name).type)]
     known = table.filter(pc.is_valid(table[target]))
-    if not flat or not known.num_rows:
+    if not inputs or not known.num_rows:
         return
-    grouped = known.select([*flat, target]).group_by(flat).aggregate([(target, "count_distinct"), ([], "count_all")])
+    flat = _flat(known.select([*inputs, target]))
+    grouped = flat.group_by(list(inputs)).aggregate([(target, "count_distinct"), ([], "count_all")])
     rows = pc.sum(pc.if_else(pc.greater(grouped[f"{target}_count_distinct"], 1), grouped["count_all"], 0)).as_py()
     if rows:
         yield Finding("conflicts", "warn", target, {"count": rows, "share": rows / known.num_rows})

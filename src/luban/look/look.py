@@ -105,7 +105,12 @@ def _about_target(
     """Classes and their rows, conflicts, and columns that tell the target."""
     whole = _whole(first)
     values = whole.column(target).drop_null().to_pylist()
-    yield from targets.classes(target, single.texts_of(values), whole.num_rows)
+    column = next(c.column for c in conclusions if c.column.name == target)
+    if pa.types.is_list(FEATURES.resolve(column.type).storage):
+        feature = FEATURES.make(column.type, column.settings)
+        yield from targets.labels(target, feature.parse(pa.array(values)).values.to_pylist(), whole.num_rows)
+    else:
+        yield from targets.classes(target, single.texts_of(values), whole.num_rows)
     inputs = [c.column.name for c in conclusions if c.column.role == "input" and c.column.name not in apart]
     if any(_free(c.column) for c in conclusions):
         yield from copies.conflicts(whole, inputs, target)

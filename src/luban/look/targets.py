@@ -75,6 +75,16 @@ def _reasons(name: str, kind: str, distinct: int, rows: int, is_last: bool) -> I
         yield Finding("target-last", "note", name, {"score": 0.5})
 
 
+def labels(name: str, lists: Sequence[Sequence[str] | None], rows: int) -> Iterator[Finding]:
+    """Labels of few rows, where a row may have several, or none."""
+    if rows < FEW_ROWS:
+        yield Finding("few-rows", "warn", name, {"count": rows, "enough": FEW_ROWS})
+    counts = Counter(label for found in lists for label in found or ())
+    rare = sum(count < FEW_OF_A_CLASS for count in counts.values())
+    if rare:
+        yield Finding("few-of-a-class", "warn", name, {"count": rare, "classes": len(counts), "enough": FEW_OF_A_CLASS})
+
+
 def classes(name: str, texts: Sequence[str], rows: int) -> Iterator[Finding]:
     """Rows without a target, classes of few rows, and one class that outweighs the rest."""
     if missing := rows - len(texts):

@@ -126,6 +126,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     (r"numbers, but only (\S+) different ones", "数字，但只有 {0} 个不同的值"),
     (r"leading zeros: codes, not numbers", "以 0 开头：是编码而不是数字"),
     (r"lists", "列表"),
+    (r"(\S+) labels that come again, between them (.+)", "{0} 个反复出现的标签，之间为 {1}"),
     (r"nothing in the sample to judge by", "样本中没有值"),
     (r"nothing else fits", "没有更合适的类型"),
 )
