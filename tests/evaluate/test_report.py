@@ -217,3 +217,12 @@ def test_languages_have_the_same_keys_and_blanks() -> None:
 def test_chinese_texts_have_chinese_punctuation() -> None:
     for key, text in wording.TEXT["zh"].items():
         assert not re.search(r"[\u4e00-\u9fff][,:;()?]|[,:;()?][\u4e00-\u9fff]", text), key
+
+
+def test_gates_are_read_in_the_language_of_the_report() -> None:
+    said = {"key": "gate_rows_shared", "values": {"count": "3", "a": {"key": "split_train", "values": {}},
+                                                  "b": {"key": "split_test", "values": {}}}}  # fmt: skip
+    gate = {**GATES[1], "says": {"found": [said], "todo": [{"key": "gate_rows_todo", "values": {}}]}}
+    assert "3 行同在训练与测试中。" in report_on(classes(), "zh", gates=(gate,)).to_html()
+    assert "3 rows are in train and test." in report_on(classes(), gates=(gate,)).to_html()
+    assert "12 ms &lt;b&gt;." in report_on(classes(), "zh").to_html(), "what has no key is said as it is"

@@ -27,7 +27,7 @@ class Report(Record):
     """The training report: `leaderboard`, `chosen`, `loss`."""
     evaluation: dict[str, Any]
     """An `Evaluation` as JSON."""
-    gates: tuple[dict[str, str], ...] = ()
+    gates: tuple[dict[str, Any], ...] = ()
     """Verdicts as JSON; empty before a release."""
     costs: dict[str, Any] = {}
     """`p50_ms`, `p95_ms`, `size_mb` and `train_s`, those that are known."""

@@ -275,9 +275,21 @@ class View:
         """Code, title, status in words, found, to do, status."""
         titles = wording.GATE_TITLES[self.language]
         return [
-            (g["code"], titles.get(g["code"], g["title"]), self.words[g["status"]], g["found"], g["todo"], g["status"])
+            (
+                g["code"],
+                titles.get(g["code"], g["title"]),
+                self.words[g["status"]],
+                self._said(g, "found"),
+                self._said(g, "todo"),
+                g["status"],
+            )
             for g in self.report.gates
         ]
+
+    def _said(self, gate: dict[str, Any], what: str) -> str:
+        """What a gate says, in this language where it says it by key."""
+        says = gate.get("says", {}).get(what)
+        return wording.said(says, self.language) if says else str(gate[what])
 
     @cached_property
     def cost_rows(self) -> list[Row]:

@@ -5,10 +5,11 @@ Texts with blanks are filled by `str.format`. Figures are formatted elsewhere; n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from luban.evaluate.page.words import SECTIONS
+from luban.evaluate.page.words_gates import GATES
 
 Language = Literal["en", "zh"]
 
@@ -295,6 +296,22 @@ TEXT: dict[Language, dict[str, str]] = {
 
 for _language, _section in SECTIONS.items():
     TEXT[_language] |= _section
+
+
+for _language, _section in GATES.items():
+    TEXT[_language] |= _section
+
+
+def said(sentences: Sequence[Mapping[str, Any]], language: Language) -> str:
+    """Sentences by key and values as text; values may be sentences themselves."""
+    space = "" if language == "zh" else " "
+    return space.join(_one(sentence, language) for sentence in sentences)
+
+
+def _one(sentence: Mapping[str, Any], language: Language) -> str:
+    values = sentence["values"].items()
+    filled = {name: value if isinstance(value, str) else _one(value, language) for name, value in values}
+    return TEXT[language][sentence["key"]].format(**filled)
 
 
 def words(language: Language) -> Mapping[str, str]:

@@ -1,17 +1,20 @@
 """What a gate is: one question about a candidate for release, answered with a reason.
 
-Each gate is one file with a stable code. It looks, never changes, and does not know the registry.
+Each gate is one file with a stable code. It looks, never changes, and does not know the registry. What it finds it
+says by key and values (`Said`), so that a report can say it in any language; a plug-in's gate may say a sentence.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
 from luban.catalog import Component
+from luban.evaluate import wording
 
 if TYPE_CHECKING:
     from luban.bundle.bundle import Bundle
@@ -37,16 +40,56 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Said:
+    """A sentence by its key in `wording` and the values of its blanks, which may be said by key themselves."""
+
+    key: str
+    values: Mapping[str, str | Said] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """`key`, and `values`, nested alike."""
+        return {
+            "key": self.key,
+            "values": {k: v if isinstance(v, str) else v.to_json() for k, v in self.values.items()},
+        }
+
+
+Sentences: TypeAlias = str | Said | Sequence[Said]
+
+
+def english(said: Sentences) -> str:
+    """The sentences in English."""
+    if isinstance(said, str):
+        return said
+    return wording.said([one.to_json() for one in _list(said)], "en")
+
+
+def _list(said: Sentences) -> list[Said]:
+    return [] if isinstance(said, str) else [said] if isinstance(said, Said) else list(said)
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """A gate's answer: what was found, and, if it failed, what to do."""
+    """A gate's answer: what was found, and, if it failed, what to do, in English and (`says`) by keys."""
 
     code: str
     title: str
     status: Literal["passed", "failed", "not applicable"]
     found: str
     todo: str = ""
+    says: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """`found` and `todo` by key and values; without those that were said in a sentence."""
 
-    def to_json(self) -> dict[str, str]:
+    @classmethod
+    def of(
+        cls, gate: Gate, status: Literal["passed", "failed", "not applicable"], found: Sentences, todo: Sentences = ""
+    ) -> Verdict:
+        """A gate's verdict."""
+        said = {"found": found, "todo": todo}
+        says = {name: [one.to_json() for one in _list(what)] for name, what in said.items() if _list(what)}
+        return cls(gate.code, gate.title, status, english(found), english(todo), says)
+
+    def to_json(self) -> dict[str, Any]:
         """The verdict as plain JSON."""
         return asdict(self)
 
@@ -61,14 +104,14 @@ class Gate(Component):
     def check(self, case: Case) -> Verdict:
         """Look at the case."""
 
-    def passed(self, found: str) -> Verdict:
+    def passed(self, found: Sentences) -> Verdict:
         """A verdict that lets the release through."""
-        return Verdict(self.code, self.title, "passed", found)
+        return Verdict.of(self, "passed", found)
 
-    def failed(self, found: str, todo: str) -> Verdict:
+    def failed(self, found: Sentences, todo: Sentences) -> Verdict:
         """A verdict that stops the release."""
-        return Verdict(self.code, self.title, "failed", found, todo)
+        return Verdict.of(self, "failed", found, todo)
 
-    def not_applicable(self, found: str) -> Verdict:
+    def not_applicable(self, found: Sentences) -> Verdict:
         """A verdict for a case that the question does not fit."""
-        return Verdict(self.code, self.title, "not applicable", found)
+        return Verdict.of(self, "not applicable", found)

@@ -5,7 +5,7 @@ Looks at the paired difference of the first metric on test rows, as `evaluate` f
 
 from __future__ import annotations
 
-from luban.release.gates.base import Case, Gate, Verdict
+from luban.release.gates.base import Case, Gate, Said, Verdict
 
 
 class BeatsBaseline(Gate):
@@ -20,18 +20,17 @@ class BeatsBaseline(Gate):
         metric, level = found["metric"], case.evaluation["level"]
         if found["low"] is None or found["high"] is None:
             return self.failed(
-                f"The difference in {metric} to the baseline has no interval: {found['reason']}.",
-                "Give the test more rows and more than one class: raise `prepare.split.test`, or bring more data.",
+                Said("gate_no_interval", {"metric": metric, "reason": str(found["reason"])}), Said("gate_more_test")
             )
-        sentence = (
-            f"{metric} is {found['model']:.4g}, the baseline's {found['value']:.4g}; paired difference "
-            f"{found['difference']:+.4f} ({level:.0%} interval {found['low']:+.4f} to {found['high']:+.4f}, "
-            f"above zero is better) on {case.evaluation['num_rows']:,} test rows."
-        )
+        values = {
+            "metric": metric,
+            "model": f"{found['model']:.4g}",
+            "other": f"{found['value']:.4g}",
+            "level": f"{level:.0%}",
+            "rows": f"{case.evaluation['num_rows']:,}",
+            **{name: f"{found[name]:+.4f}" for name in ("difference", "low", "high")},
+        }
+        sentence = Said("gate_difference", values)
         if found["significant"]:
             return self.passed(sentence)
-        return self.failed(
-            sentence,
-            "Bring more rows or columns that bear on the target, check that labels are right, or give training more "
-            "time (`train.time_budget_s`).",
-        )
+        return self.failed(sentence, Said("gate_more_data"))

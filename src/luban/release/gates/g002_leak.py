@@ -7,8 +7,9 @@ coincidence. Memory: a few numbers per row, never the values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pyarrow as pa
 from luban.catalog import FEATURES
 from luban.data.dataset import GROUP, ROW_ID, Dataset, Split
 from luban.data.rows import value_keys
-from luban.release.gates.base import Case, Gate, Verdict
+from luban.release.gates.base import Case, Gate, Said, Verdict
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
@@ -32,35 +33,28 @@ class NoLeak(Gate):
         dataset = case.dataset
         split = case.project.get("prepare", {}).get("split", {})
         checks = list(_shared(dataset, split))
-        leaks = [(what, todo) for what, todo in checks if todo]
-        counts = ", ".join(f"{dataset.splits.get(name, 0):,} {name}" for name in SPLITS)
+        leaks = [(what, todo) for what, todo in checks if todo is not None]
+        counts = Said("gate_splits", {name: f"{dataset.splits.get(name, 0):,}" for name in SPLITS})
         if leaks:
-            return self.failed(
-                f"Splits ({counts} rows) overlap: {'; '.join(what for what, _ in leaks)}.",
-                " ".join(dict.fromkeys(todo for _, todo in leaks)),
-            )
-        return self.passed(f"Splits ({counts} rows) share nothing: {'; '.join(what for what, _ in checks)}.")
+            todo = list({todo.key: todo for _, todo in leaks if todo is not None}.values())
+            return self.failed([counts, Said("gate_overlap"), *(one for what, _ in leaks for one in what)], todo)
+        return self.passed([counts, Said("gate_apart"), *(one for what, _ in checks for one in what)])
 
 
-Found = tuple[str, str]
-"""What was found, and what to do about it; "" if it is no leak."""
+Found = tuple[list[Said], Said | None]
+"""What was found, and what to do about it; None if it is no leak."""
 
 
 def _shared(dataset: Dataset, split: dict[str, object]) -> Iterator[Found]:
-    yield _overlap("rows", _keys(dataset, [ROW_ID], [ROW_ID]), "Prepare the dataset again: its row ids are damaged.")
+    yield _overlap("rows", _keys(dataset, [ROW_ID], [ROW_ID]))
     yield _copies(dataset)
-    todo = "Prepare the dataset again; near duplicates must stay in one split."
-    yield _overlap("groups of near duplicates", _numbers(dataset, GROUP), todo)
+    yield _overlap("groups", _numbers(dataset, GROUP))
     by, named = split.get("by", "auto"), split.get("column")
     together = [(str(c.role), c.name) for c in dataset.schema.of_role("subject", "group")]
     if by in ("subject", "group") and isinstance(named, str) and named not in [name for _, name in together]:
         together.append((str(by), named))
     for role, name in together:
-        yield _overlap(
-            f"values of the {role} column `{name}`",
-            _keys(dataset, [name], [name]),
-            f"Split by {role}: `prepare: {{split: {{by: {role}, column: {name}}}}}`.",
-        )
+        yield _overlap("values", _keys(dataset, [name], [name]), {"role": role, "column": name})
     times = dataset.schema.of_role("time")
     if by == "time" or (by == "auto" and times and not together):
         column = named if isinstance(named, str) else times[0].name if times else None
@@ -68,19 +62,23 @@ def _shared(dataset: Dataset, split: dict[str, object]) -> Iterator[Found]:
             yield _future(dataset, column)
 
 
-def _overlap(what: str, names: dict[Split, np.ndarray], todo: str) -> Found:
+def _overlap(what: str, names: dict[Split, np.ndarray], values: Mapping[str, str] = MappingProxyType({})) -> Found:
     shared = {(a, b): len(np.intersect1d(names[a], names[b])) for a, b in combinations(SPLITS, 2)}
-    found = [f"{count:,} {what} are in {a} and {b}" for (a, b), count in shared.items() if count]
-    return (", ".join(found), todo) if found else (f"no {what} in two splits", "")
+    found: list[Said] = [
+        Said(f"gate_{what}_shared", {**values, "count": f"{count:,}", "a": Said(f"split_{a}"), "b": Said(f"split_{b}")})
+        for (a, b), count in shared.items()
+        if count
+    ]
+    return (found, Said(f"gate_{what}_todo", values)) if found else ([Said(f"gate_{what}_apart", values)], None)
 
 
 def _copies(dataset: Dataset) -> Found:
     inputs = dataset.schema.inputs
     free = [column.name for column in inputs if FEATURES.resolve(column.type).free_form]
     if not free:
-        return "copies not counted, since no column is free-form", ""
+        return [Said("gate_copies_unknown")], None
     names = _keys(dataset, [column.name for column in inputs], free)
-    return _overlap("copies of all inputs", names, "Add `duplicates` to `prepare.steps`, so that copies are dropped.")
+    return _overlap("copies", names)
 
 
 def _keys(dataset: Dataset, columns: list[str], any_of: list[str]) -> dict[Split, np.ndarray]:
@@ -119,8 +117,6 @@ def _future(dataset: Dataset, column: str) -> Found:
         np.fmax.at(latest, inverse, times)
         late = int((train >= np.min(latest[np.isfinite(latest)], initial=np.inf)).sum())
         if late:
-            return (
-                f"{late:,} training rows are as late by `{column}` as the first rows of {split}",
-                "Split by time: `prepare: {split: {by: time}}`, and let no step change that column.",
-            )
-    return f"training rows are all earlier by `{column}`", ""
+            values: dict[str, str | Said] = {"count": f"{late:,}", "column": column, "a": Said(f"split_{split}")}
+            return [Said("gate_late", values)], Said("gate_late_todo")
+    return [Said("gate_early", {"column": column})], None

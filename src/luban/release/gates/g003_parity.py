@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from luban.release.gates.answers import comparable, whole_path
-from luban.release.gates.base import Case, Gate, Verdict
+from luban.release.gates.base import Case, Gate, Said, Verdict
 
 
 class Parity(Gate):
@@ -32,35 +32,26 @@ class Parity(Gate):
         """Run all test rows through the bundle."""
         answers = whole_path(case.bundle, case.dataset)
         if len(answers.outputs) != len(case.outputs):
-            return self.failed(
-                f"Training answered {len(case.outputs):,} test rows, the dataset has {len(answers.outputs):,}.",
-                "Train again on this dataset.",
-            )
+            counts = {"ours": f"{len(case.outputs):,}", "theirs": f"{len(answers.outputs):,}"}
+            return self.failed(Said("gate_other_rows", counts), Said("gate_train_again"))
         if answers.refused:
             position, reason = answers.refused[0]
-            return self.failed(
-                f"The bundle refuses {len(answers.refused):,} of {len(case.outputs):,} test rows that training "
-                f"answered, the first at position {position}: {reason}.",
-                "A step or a column type does not accept its own result: report this with the column's type.",
-            )
+            counts = {"count": f"{len(answers.refused):,}", "rows": f"{len(case.outputs):,}"}
+            said = Said("gate_refused", {**counts, "position": str(position), "reason": reason})
+            return self.failed(said, Said("gate_refused_todo"))
         if not len(case.outputs):
-            return self.failed("There are no test rows to compare.", "Raise `prepare.split.test` above zero.")
+            return self.failed(Said("gate_no_test"), Said("gate_no_test_todo"))
         ours = comparable(case.bundle, answers.outputs[answers.answered])
         theirs = comparable(case.bundle, case.outputs[answers.answered])
         rows = np.abs(ours - theirs).reshape(len(ours), -1).max(axis=1, initial=0.0)
         allowed = self.config.rounded_tolerance if case.bundle.rounds else self.config.tolerance
         largest, over = float(np.max(rows, initial=0.0)), int((~(rows <= allowed)).sum())
-        sentence = f"Largest difference over {len(rows):,} test rows is {largest:.2g}, allowed {allowed:g}."
+        figures = {"rows": f"{len(rows):,}", "largest": f"{largest:.2g}", "allowed": f"{allowed:g}"}
         exported = float(case.training["parity"])
         if not exported <= self.config.tolerance:
-            return self.failed(
-                f"When it was exported, the graph's answers differed from the trained model's by up to {exported:.2g}, "
-                f"allowed {self.config.tolerance:g}.",
-                "The export of this model family is not faithful: leave the family out of `train.models`.",
-            )
+            limits = {"largest": f"{exported:.2g}", "allowed": f"{self.config.tolerance:g}"}
+            return self.failed(Said("gate_exported", limits), Said("gate_unfaithful"))
+        found = [Said("gate_parity", figures)]
         if not over:
-            return self.passed(sentence)
-        return self.failed(
-            f"{sentence} {over:,} rows are beyond it.",
-            "The export of this model family is not faithful: leave the family out of `train.models`, and report this.",
-        )
+            return self.passed(found)
+        return self.failed([*found, Said("gate_parity_over", {"count": f"{over:,}"})], Said("gate_unfaithful_report"))

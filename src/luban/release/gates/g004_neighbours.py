@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from luban.release.gates.base import Case, Gate, Verdict
+from luban.release.gates.base import Case, Gate, Said, Verdict
 
 
 class BatchNeighbours(Gate):
@@ -33,7 +33,7 @@ class BatchNeighbours(Gate):
         """Answer the sample in three ways."""
         rows = _sample(case, self.config.num_rows)
         if len(rows) < 2:
-            return self.not_applicable(f"There are only {len(rows)} test rows: no batch can be mixed.")
+            return self.not_applicable(Said("gate_few_rows", {"rows": str(len(rows))}))
         alone = np.concatenate([_outputs(case, [row]) for row in rows])
         together = _outputs(case, rows)
         mixed = _outputs(case, [*rows[::-1], rows[0]])[: len(rows)][::-1]
@@ -45,16 +45,13 @@ class BatchNeighbours(Gate):
             if isinstance(a, str) and a != b
         ]
         allowed = self.config.rounded_tolerance if case.bundle.rounds else self.config.tolerance
-        sentence = (
-            f"{len(rows)} test rows alone and in mixed batches differ by at most {largest:.2g}, allowed {allowed:g}."
-        )
+        figures = {"rows": str(len(rows)), "largest": f"{largest:.2g}", "allowed": f"{allowed:g}"}
+        found = [Said("gate_neighbours", figures)]
         if largest <= allowed and not moved:
-            return self.passed(sentence)
-        changed = f" {len(moved)} labels change." if moved else ""
-        return self.failed(
-            sentence + changed,
-            "The graph mixes rows (dynamic quantisation, a norm over the batch): leave the family out and report it.",
-        )
+            return self.passed(found)
+        if moved:
+            found.append(Said("gate_labels_change", {"count": str(len(moved))}))
+        return self.failed(found, Said("gate_mixes"))
 
 
 def _sample(case: Case, num_rows: int) -> list[dict[str, object]]:

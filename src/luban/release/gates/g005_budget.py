@@ -6,12 +6,9 @@ not stated is not judged.
 
 from __future__ import annotations
 
-from luban.release.gates.base import Case, Gate, Verdict
+from luban.release.gates.base import Case, Gate, Said, Verdict
 
-LIMITS = (
-    ("p95_ms", "one row is answered within {found:.3g} ms in 95 of 100 cases, allowed {limit:g} ms"),
-    ("size_mb", "the bundle is {found:.3g} MB, allowed {limit:g} MB"),
-)
+LIMITS = ("p95_ms", "size_mb")
 
 
 class WithinBudget(Gate):
@@ -23,24 +20,19 @@ class WithinBudget(Gate):
     def check(self, case: Case) -> Verdict:
         """Compare what was measured with the project's `budget`."""
         budget = case.project.get("budget") or {}
-        stated = [(name, text, budget[name]) for name, text in LIMITS if budget.get(name) is not None]
-        measured = {name: case.measured.get(name) for name, _ in LIMITS}
+        stated = [(name, budget[name]) for name in LIMITS if budget.get(name) is not None]
+        measured = {name: case.measured.get(name) for name in LIMITS}
         figures = ", ".join(f"{name} {value:.3g}" for name, value in measured.items() if value is not None)
         if not stated:
-            return self.not_applicable(f"The project states no budget. Measured: {figures or 'nothing'}.")
-        unknown = [name for name, _, _ in stated if measured[name] is None]
+            return self.not_applicable(Said("gate_no_budget", {"figures": figures or "–"}))
+        unknown = [name for name, _ in stated if measured[name] is None]
         if unknown:
-            return self.failed(
-                f"{' and '.join(unknown)} was not measured.", "Release again on a dataset that has test rows."
-            )
-        sentences = {name: text.format(found=measured[name], limit=limit) for name, text, limit in stated}
-        over = [name for name, _, limit in stated if float(measured[name] or 0.0) > limit]
-        found = "; ".join(sentences.values())
-        found = found[0].upper() + found[1:] + "."
+            return self.failed(Said("gate_not_measured", {"names": ", ".join(unknown)}), Said("gate_not_measured_todo"))
+        found = [
+            Said(f"gate_{name}", {"found": f"{measured[name]:.3g}", "limit": f"{limit:g}"}) for name, limit in stated
+        ]
+        over = [name for name, limit in stated if float(measured[name] or 0.0) > limit]
         if not over:
             return self.passed(found)
-        return self.failed(
-            found,
-            f"Raise {' and '.join(f'`budget.{name}`' for name in over)}, name fewer or smaller models in "
-            "`train.models`, or lower their settings (`max_terms`, `ngram_max`, number of trees).",
-        )
+        names = ", ".join(f"`budget.{name}`" for name in over)
+        return self.failed(found, Said("gate_budget_todo", {"names": names}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from luban.release.gates.base import Case, Gate, Verdict
+from luban.release.gates.base import Case, Gate, Said, Verdict
 
 
 class Governance(Gate):
@@ -16,14 +16,6 @@ class Governance(Gate):
         named = {name: str(case.project.get(name) or "").strip() for name in ("owner", "purpose")}
         missing = [name for name, value in named.items() if not value]
         if missing:
-            return self.failed(
-                f"The project names no {' and no '.join(missing)}.",
-                " ".join(
-                    {
-                        "owner": "Write `owner:` who answers for this model.",
-                        "purpose": "Write `purpose:` what it is for, in a sentence.",
-                    }[name]
-                    for name in missing
-                ),
-            )
-        return self.passed(f"{named['owner']} answers for it. Purpose: {named['purpose']}")
+            found = Said(f"gate_unnamed_{missing[0] if len(missing) == 1 else 'both'}")
+            return self.failed(found, [Said(f"gate_{name}_todo") for name in missing])
+        return self.passed(Said("gate_named", named))
