@@ -214,6 +214,15 @@ def test_the_command_measures_what_is_trained_then_what_is_released(folder: Path
     assert not [one for one in found["drift"] if one["verdict"] == "large" and one["column"] != "day"]
 
 
+def test_rows_that_it_learnt_from_are_recognised(folder: Path, tmp_path: Path) -> None:
+    learnt = rows(900)[:100] + rows(50, seed=9)
+    done = call("--project", str(folder), "--data", str(write(tmp_path / "mixed.csv", learnt)), "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert 45 < found["num_learnt"] < 85, "all but those that were test rows"
+    assert found["num_rows"] == 150
+
+
 def test_a_bundle_alone_is_measured_without_a_project(folder: Path, tmp_path: Path) -> None:
     other = write(tmp_path / "other.csv", rows(100, seed=5))
     done = call("--bundle", str(make(folder)[0].bundle), "--data", str(other), "--json")

@@ -127,6 +127,13 @@ def test_texts_are_cut_by_their_signals() -> None:
     assert sum(len(rows) for (by, _), rows in found.items() if by == "length") == 160
 
 
+def test_lists_are_cut_by_what_they_hold() -> None:
+    found = cut("tags", pa.array([["a", "b"], [], None, ["b"], ["b", "b"]], pa.list_(pa.string())))
+    assert found["value", "a"] == [0]
+    assert found["value", "b"] == [0, 3, 4]
+    assert found["missing", "missing"] == [2]
+
+
 def test_times_are_cut_into_periods_weekdays_and_hours() -> None:
     days = np.arange("2024-01-01", "2024-07-01", dtype="M8[D]").astype("M8[us]")
     found = cut("time", pa.array(days, pa.timestamp("us", "UTC")))

@@ -64,7 +64,10 @@ def _original(evaluation: dict[str, Any] | None, dataset: Path | None) -> Origin
     from luban.evaluate.rows import Rows
     from luban.evaluate.shift import Original
 
-    return Original(evaluation, None if dataset is None else Rows.of(Dataset(dataset), "test"))
+    if dataset is None:
+        return Original(evaluation)
+    kept = Dataset(dataset)
+    return Original(evaluation, Rows.of(kept, "test"), (Rows.of(kept, "train"), Rows.of(kept, "valid")))
 
 
 def _measure(bundle: Any, data: str, original: Original, config: EvaluateConfig, seed: int) -> Shift:

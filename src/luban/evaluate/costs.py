@@ -239,7 +239,8 @@ def _break_even_review(worth: np.ndarray, valid: Scored, test: Scored) -> float:
 
 def _advice(found: Costs, labels: Sequence[str]) -> str:
     chosen = found.money[0]
-    says = f"It earns {chosen.value:,.0f} {found.currency} per {PER:,} rows"
+    earns = "earns" if chosen.value >= 0 else "costs"
+    says = f"It {earns} {abs(chosen.value):,.0f} {found.currency} per {PER:,} rows"
     if chosen.reviewed:
         says += f", with {chosen.reviewed:.1%} of rows asked of a person"
     if found.threshold is None:

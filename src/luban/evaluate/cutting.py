@@ -1,6 +1,7 @@
 """How test rows are cut into slices by a column: by what its values are kept as, not by its type's name.
 
     few-valued text     each value                    times     periods, days of the week, hours
+    lists of such       each value that they hold
     everything else     each signal of the column type (the number, a text's length), in bins of rows
     all                 missing or not
 
@@ -62,6 +63,8 @@ def cuts(columns: Iterable[Column], read: Read) -> Iterator[Cut]:
             yield from _times(column.name, values)
         elif pa.types.is_string(feature.storage) and not feature.free_form:
             yield from _values(column.name, values)
+        elif is_list_of_strings(feature.storage):
+            yield from _members(column.name, values)
         else:
             yield from _signals(column.name, feature, pieces)
 
@@ -72,6 +75,21 @@ def _values(column: str, values: pa.ChunkedArray) -> Iterator[Cut]:
         encoded = encoded.chunk(0) if encoded.num_chunks else pa.array([], pa.string()).dictionary_encode()
     codes = pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy(zero_copy_only=False)
     yield from _coded(column, "value", codes, encoded.dictionary.to_pylist())
+
+
+def is_list_of_strings(storage: pa.DataType) -> bool:
+    """Whether a value is a list of strings."""
+    return bool(pa.types.is_list(storage) and pa.types.is_string(storage.value_type))
+
+
+def _members(column: str, values: pa.ChunkedArray) -> Iterator[Cut]:
+    """A slice for each string that lists hold; a row may be in several."""
+    combined = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+    rows = pc.list_parent_indices(combined).to_numpy(zero_copy_only=False).astype(np.int64)
+    members = pc.list_flatten(combined).dictionary_encode()
+    codes = pc.fill_null(members.indices, len(members.dictionary)).to_numpy(zero_copy_only=False)
+    for cut in _coded(column, "value", codes, members.dictionary.to_pylist()):
+        yield Cut(column, "value", cut.label, np.unique(rows[cut.rows]))
 
 
 def _coded(column: str, by: str, codes: np.ndarray, labels: Sequence[str]) -> Iterator[Cut]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from luban.catalog import FEATURES, need
 from luban.data.schema import Column
-from luban.evaluate.cutting import Read
+from luban.evaluate.cutting import Read, is_list_of_strings
 from luban.evaluate.intervals import false_discovery
 from luban.evaluate.records import DECIMALS, Record
 from luban.features.base import Feature
@@ -48,7 +48,7 @@ class Drift(Record):
     after: float | None
     """Median of the figure, or the share that is missing; null for values."""
     new_values: float | None
-    """Share of rows whose value did not occur before; null for figures."""
+    """Share of values that did not occur before; null for figures."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,11 @@ def _column(column: Column, before: Read, after: Read) -> Iterator[_Moved]:
     yield from _missing(column.name, *([value is None for value in side] for side in sides))
     if pa.types.is_string(feature.storage) and not feature.free_form:
         yield from _values(column.name, *([value for value in side if value is not None] for side in sides))
+        return
+    if is_list_of_strings(feature.storage):
+        yield from _values(
+            column.name, *([one for value in side if value is not None for one in value] for side in sides)
+        )
         return
     first, second = (feature.signals(side) for side in sides)
     for name in first:

@@ -17,9 +17,12 @@ import pyarrow as pa
 from luban.bundle.bundle import Bundle
 from luban.bundle.preprocess import NO_INPUT, Preprocess
 from luban.catalog import nearest
+from luban.data.dataset import ROW_ID
+from luban.data.rows import row_hashes, words
 from luban.data.schema import Schema
 from luban.data.sources.base import Source
 from luban.errors import DataError
+from luban.evaluate.rows import Rows
 
 BATCH_ROWS = 4096
 
@@ -35,6 +38,7 @@ class Reading:
         self._who = [c.name for c in bundle.schema.of_role("subject") or bundle.schema.of_role("group")][:1]
         self.num_rows = self.num_rejected = self.num_unlabelled = 0
         self.refused: Counter[str] = Counter()
+        self._names: list[np.ndarray] = []
         self.columns: tuple[str, ...] = ()
         self._parsed: dict[str, list[pa.Array]] = {}
         self._truths: list[Any] = []
@@ -73,8 +77,15 @@ class Reading:
         """Whether the file has the target's column."""
         return self._target is not None and self._target in self.columns
 
+    def num_among(self, rows: Rows) -> int:
+        """How many of the rows read are among `rows`, by their ids; equal rows of a file with other columns are not
+        recognised."""
+        ids = [int(row_id[:16], 16) for piece in rows.read(ROW_ID) for row_id in piece.to_pylist()]
+        return int(np.isin(np.concatenate(self._names), np.array(ids, np.uint64)).sum())
+
     def _batch(self, batch: pa.RecordBatch) -> np.ndarray:
         """Outputs [n, width] of the rows that can be answered."""
+        self._names.append(words(row_hashes(batch))[:, 0])
         values = self._bundle.values(batch.select(self.present))
         for name in self.present:
             storage = self._bundle.preprocess.features[name].storage

@@ -63,6 +63,8 @@ class Shift(Record):
     labelled: bool
     num_labelled: int
     """Rows that metrics stand on."""
+    num_learnt: int | None
+    """Rows that the model was trained or chosen by, which flatter it; null where those are not at hand."""
     num_unlabelled: int
     num_unknown: int
     """Rows whose label the model does not know or that cannot be read."""
@@ -88,10 +90,12 @@ METHOD = (
 
 @dataclass(frozen=True)
 class Original:
-    """What is known of a bundle's own test: its evaluation as JSON, and the test rows, where they are at hand."""
+    """What is known of a bundle's own test: its evaluation as JSON, and rows, where they are at hand."""
 
     evaluation: Mapping[str, Any] | None = None
     rows: Rows | None = None
+    learnt: tuple[Rows, ...] | None = None
+    """Training and validation rows, where they are at hand."""
 
 
 def shift(bundle: Bundle, source: Source, name: str, original: Original, config: EvaluateConfig, seed: int) -> Shift:
@@ -117,6 +121,7 @@ def shift(bundle: Bundle, source: Source, name: str, original: Original, config:
         refused=dict(sorted(read.refused.items())),
         labelled=read.labelled,
         num_labelled=len(known),
+        num_learnt=None if original.learnt is None else sum(read.num_among(rows) for rows in original.learnt),
         num_unlabelled=read.num_unlabelled,
         num_unknown=len(read.outputs) - len(known) - read.num_unlabelled if read.labelled else 0,
         missing_columns=tuple(c.name for c in bundle.schema.inputs if c.name not in read.present),

@@ -81,6 +81,8 @@ def notes(found: Shift) -> list[str]:
     said = [f"The file has no column `{name}`: it counted as missing." for name in found.missing_columns]
     if found.unread_columns:
         said.append(f"Columns that the model does not read: {', '.join(found.unread_columns[:20])}.")
+    if found.num_learnt:
+        said.append(f"{found.num_learnt:,} of these rows are rows that the model learnt from: the figures flatter it.")
     if found.drift_reason:
         said.append(f"Drift was not measured: {found.drift_reason}.")
     if found.confidence is not None:
