@@ -6,6 +6,7 @@ import csv
 import random
 import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,27 @@ def test_near_copies_without_the_extra(tmp_path: Path, monkeypatch: pytest.Monke
 def test_missing_and_empty_columns(tmp_path: Path) -> None:
     columns = {"a": ["", "1"] * 50, "b": [""] * 100, "c": [""] + ["2", "3", "4"] * 33, "y": ["u", "v"] * 50}
     assert codes(seen(table(tmp_path / "a.csv", columns))) >= {("missing", "a"), ("empty", "b")}
+
+
+def test_columns_of_any_type(tmp_path: Path) -> None:
+    """Typed files hold lists, records, bytes and nothing at all; none of them stops the look."""
+    draw = random.Random(9)
+    table = pa.table(
+        {
+            "tags": [["a", "b"] if n % 2 else [] for n in range(100)],
+            "nothing": pa.nulls(100),
+            "when": [datetime(2024, 1, 1 + n % 28) for n in range(100)],
+            "record": [{"a": n} for n in range(100)],
+            "bytes": pa.array([b"ab"] * 100),
+            "kind": pa.array([draw.choice("xy") for _ in range(100)]).dictionary_encode(),
+            "text": [" ".join(draw.choices("abcdefgh", k=30)) for _ in range(100)],
+            "label": [n % 3 == 0 for n in range(100)],
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    found = seen(tmp_path / "a.parquet")
+    assert found.target == "label"
+    assert codes(found) >= {("empty", "nothing"), ("constant", "bytes")}
 
 
 def test_writings() -> None:

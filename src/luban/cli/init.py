@@ -74,8 +74,8 @@ def summary(seen: Seen, data: str, named: bool, language: Language) -> Iterator[
         yield f"  - {words['nothing']}"
     others = words["comma"].join(f"`{one.name}`" for one in seen.others)
     if seen.target is None:
-        yield words["maybe"].format(names=others) if seen.others else words["none"]
-        yield words["label"]
+        yield words["maybe"].format(names=others) if seen.others else f"{words['none']} {words['label']}"
+        yield words["until"]
     elif named:
         yield words["chosen"].format(name=seen.target)
     else:

@@ -59,6 +59,7 @@ def conflicts(table: pa.Table, inputs: Sequence[str], target: str) -> Iterator[F
 
 def near(sample: pa.Table, names: Sequence[str]) -> Iterator[Finding]:
     """The share of a sample whose texts are nearly those of another row, exact copies apart."""
+    names = [name for name in names if _is_text(sample.schema.field(name).type)]
     if not names:
         return
     texts = [sample.column(name).cast(pa.large_string()).combine_chunks() for name in names]
@@ -74,6 +75,11 @@ def near(sample: pa.Table, names: Sequence[str]) -> Iterator[Finding]:
     rows = len(np.unique(np.concatenate([one.rows for one in decided]))) if decided else 0
     if rows >= SHOWN * table.num_rows:
         yield Finding("near-copies", "warn", "", {"share": rows / table.num_rows, "rows": table.num_rows})
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(inner) or pa.types.is_large_string(inner))
 
 
 def candidates(keys: np.ndarray) -> Candidates:

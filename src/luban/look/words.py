@@ -87,7 +87,8 @@ PHRASES: dict[Language, dict[str, str]] = {
         "maybe": "No column is surely the target. It could be: {names}. Name it: --target COLUMN, or `data.target`.",
         "none": "No column looks like what is to be predicted.",
         "label": "To learn, rows need an answer: add a column of labels (a few hundred rows are a start), then name it "
-        "in `data.target`. Until then `luban prepare` cleans and checks the data.",
+        "in `data.target`.",
+        "until": "Until then `luban prepare` cleans and checks the data.",
         "called": "The model is called `{name}`, for names are of small Latin letters. Another: --name NAME",
         "wrote": "Wrote {path}",
         "next": "Next: look at it, then `luban {verb}{where}`",
@@ -105,8 +106,8 @@ PHRASES: dict[Language, dict[str, str]] = {
         "others": "也可能是目标：{names}。",
         "maybe": "没有一列肯定是预测目标。可能是：{names}。请指定：--target 列名，或 `data.target`。",
         "none": "没有一列像是要预测的内容。",
-        "label": "要学习，行里必须有答案：请加一列标签（先有几百行即可），再写进 `data.target`。"
-        "在此之前可用 `luban prepare` 清洗和检查数据。",
+        "label": "要学习，行里必须有答案：请加一列标签（先有几百行即可），再写进 `data.target`。",
+        "until": "在此之前可用 `luban prepare` 清洗和检查数据。",
         "called": "模型名为 `{name}`，因为名字只能用小写拉丁字母。换一个：--name 名字",
         "wrote": "已写入 {path}",
         "next": "下一步：看一看它，然后运行 `luban {verb}{where}`",

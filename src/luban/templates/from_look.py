@@ -102,9 +102,9 @@ def _target(seen: Seen, language: Language) -> str:
         return f"  target: {_scalar(seen.target)}"
     words = PHRASES[language]
     names = words["comma"].join(one.name for one in seen.others)
-    said = [words["maybe"].format(names=names) if seen.others else words["none"], words["label"]]
+    said = [words["maybe"].format(names=names)] if seen.others else [words["none"], words["label"]]
     example = _scalar(seen.others[0].name) if seen.others else ""
-    return "\n".join([*(f"  # {line}" for line in said), f"  # target: {example}".rstrip()])
+    return "\n".join([*(f"  # {line}" for line in (*said, words["until"])), f"  # target: {example}".rstrip()])
 
 
 def _relative(folder: Path, data: str) -> str:
