@@ -177,9 +177,7 @@ def ignores_neighbours(component: Any) -> None:
         return
     for case in cases(component()):
         together = _found(component, case)
-        columns = {name: values[3:4] for name, values in case.values.columns.items()}
-        truth = None if case.truth is None else case.truth[3:4]
-        alone = _found(component, replace(case, values=type(case.values)(columns, [None]), truth=truth))
+        alone = _found(component, case.some(np.array([3])))
         assert _rounded({**alone[0], "row": 3}) == _rounded(together[3])
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EXPLAINERS = {
     "occlusion": ".occlusion:Occlusion",
     "shapley": ".shapley:Shapley",
+    "integrated-gradients": ".integrated_gradients:IntegratedGradients",
     "counterfactual": ".counterfactual:CounterfactualSearch",
     "path": ".path:DecisionPath",
     "permutation": ".permutation:Permutation",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -126,6 +126,12 @@ class Case:
     def __len__(self) -> int:
         return len(self.values.errors)
 
+    def some(self, rows: np.ndarray) -> Case:
+        """The case of the rows at these positions alone."""
+        columns = {name: [values[i] for i in rows.tolist()] for name, values in self.values.columns.items()}
+        values = type(self.values)(columns, [self.values.errors[i] for i in rows.tolist()])
+        return replace(self, values=values, truth=None if self.truth is None else np.asarray(self.truth)[rows])
+
     def good(self) -> np.ndarray:
         """Positions [G] int64 of the rows that have an answer."""
         return np.array([i for i, error in enumerate(self.values.errors) if error is None], np.int64)
@@ -155,6 +161,16 @@ class Explainer(Component):
     @abstractmethod
     def explain(self, case: Case) -> Sequence[Finding]:
         """One finding a row, in order (bad rows are `Unexplained`); or one of the model."""
+
+    def explain_random(self, case: Case) -> Sequence[Finding]:
+        """The same rows, explained for a model whose weights are shuffled by the case's seed.
+
+        It is what `faithfulness` compares with; empty where there is none.
+        """
+        from luban.explain.random_model import shuffled
+
+        random = shuffled(case.bundle, case.seed)
+        return () if random is None else self.explain(replace(case, bundle=random))
 
     def supports(self, bundle: Bundle, checkpoint: Path | None) -> str | None:
         """None if this bundle can be explained so, or the reason why not."""

@@ -16,15 +16,13 @@ order and are left out; the unit is that of the explained quantity.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from luban.bundle.bundle import Bundle
 from luban.explain.attribution import Attribution
 from luban.explain.base import Block, Case, Explainer, Finding, Grid, Json
 from luban.explain.question import Question
-from luban.explain.random_model import shuffled
 
 LEAST_PARTS = 3
 RESAMPLES = 1000
@@ -131,16 +129,13 @@ def _advantages(question: Question, finding: Attribution, orders: int, seed: int
 
 def _likeness(explainer: Explainer, case: Case, findings: Sequence[Attribution]) -> list[float]:
     """Rank correlation, row by row, of the shares with those of the model with shuffled weights."""
-    random: Bundle | None = shuffled(case.bundle, case.seed)
-    if random is None:
-        return []
     found = []
     for finding in findings:
-        row = {name: values[finding.row : finding.row + 1] for name, values in case.values.columns.items()}  # type: ignore[operator]
-        values = type(case.values)(row, [None])
-        other = explainer.explain(Case(random, values, asked=finding.explains_class, seed=case.seed))[0]
-        if isinstance(other, Attribution):
-            found.append(_rank_correlation(_by_part(finding), _by_part(other)))
+        assert finding.row is not None
+        one = case.some(np.array([finding.row]))
+        for other in explainer.explain_random(replace(one, asked=finding.explains_class)):
+            if isinstance(other, Attribution):
+                found.append(_rank_correlation(_by_part(finding), _by_part(other)))
     return [value for value in found if value == value]
 
 

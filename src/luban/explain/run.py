@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ def _of_model(
 ) -> tuple[Json, list[Json]]:
     """One finding about the model, from as many rows as fit into the time."""
     count = int(decide(f"rows:{explainer.kind}", lambda: _fitting(explainer, case, config)))
-    (finding,) = explainer.explain(_some(case, np.arange(min(count, len(case)))))
+    (finding,) = explainer.explain(case.some(np.arange(min(count, len(case)))))
     return ({"rows": count}, [finding.to_json()]) if finding.personal else ({"finding": finding.to_json()}, [])
 
 
@@ -104,7 +104,7 @@ def _fitting(explainer: Explainer, case: Case, config: ExplainConfig) -> int:
     """Rows that a method about the model has time for, from how long a few take."""
     few = min(20, len(case))
     start = time.perf_counter()
-    explainer.explain(_some(case, np.arange(few)))
+    explainer.explain(case.some(np.arange(few)))
     taken = time.perf_counter() - start
     return max(few, min(len(case), int(few * config.seconds / max(taken, 1e-9))))
 
@@ -115,7 +115,7 @@ def _of_rows(
     """Rows to read, and how far the method can be trusted on others."""
     chosen = _to_read(case, config.num_examples)
     start = time.perf_counter()
-    findings = explainer.explain(_some(case, chosen)) if len(chosen) else ()
+    findings = explainer.explain(case.some(chosen)) if len(chosen) else ()
     taken = time.perf_counter() - start
     rows = [{**finding.to_json(), "row": int(row)} for finding, row in zip(findings, chosen, strict=True)]
     report: Json = {"examples": len(rows), "additive": explainer.additive}
@@ -123,7 +123,7 @@ def _of_rows(
         each = taken / len(chosen) * MEASURED_TWICE
         room = lambda: int(min(config.num_rows, len(case), max(3, config.seconds / max(each, 1e-9))))  # noqa: E731
         count = int(decide(f"rows:{explainer.kind}", room))
-        report["faithfulness"] = faithfulness(explainer, _some(case, np.arange(min(count, len(case))))).to_json()
+        report["faithfulness"] = faithfulness(explainer, case.some(np.arange(min(count, len(case))))).to_json()
     return report, rows
 
 
@@ -139,10 +139,3 @@ def _to_read(case: Case, count: int) -> np.ndarray:
     order = np.argsort(-figures, kind="stable")
     at = np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round()).astype(np.int64)
     return np.asarray(good[order[at]])
-
-
-def _some(case: Case, rows: np.ndarray) -> Case:
-    """The case of these rows alone."""
-    columns = {name: [values[i] for i in rows.tolist()] for name, values in case.values.columns.items()}
-    values = type(case.values)(columns, [case.values.errors[i] for i in rows.tolist()])
-    return replace(case, values=values, truth=None if case.truth is None else np.asarray(case.truth)[rows])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
 
@@ -145,6 +145,10 @@ class Family(Component):
     def fit(self, arrays: Arrays, y: np.ndarray, context: FitContext) -> Fitted:
         """Learn from training rows. Arrays are bulk (ragged bags) and must not be changed."""
 
+    def gradients(self, checkpoint: Mapping[str, np.ndarray], blocks: Sequence[Block], head: Head) -> Gradients | None:
+        """The model of a checkpoint, for explanation; None: this family has no gradients."""
+        return None
+
     def variants(self, num_rows: int, head: Head, kinds: frozenset[Kind] = frozenset()) -> Sequence[dict[str, Any]]:
         """Settings that `auto` may try, best expected first; `{}` is the default config.
 
@@ -152,6 +156,20 @@ class Family(Component):
         differ on a kind which is not there.
         """
         return ({},)
+
+
+class Gradients(Protocol):
+    """A trained model whose inputs can be scaled from nothing to what they are; see `Family.gradients`."""
+
+    def along(
+        self, arrays: Arrays, shares: np.ndarray, slopes: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Outputs [S, n] of one row with its inputs scaled by each of `shares` [S]; and by block, per entry (one for
+        numbers and values), the mean over shares of gradient times input.
+
+        `slopes` gives, for outputs [S, n], the derivative [S, n] of what is explained by each of them.
+        """
+        ...
 
 
 class FittedConverter(Component):

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from luban.catalog import TOWERS, Choice, OneOf, need, searchable
-from luban.features.kinds import Arrays, BagConfig, IndexConfig, Kind, VectorConfig, Want
+from luban.features.kinds import Arrays, BagConfig, Block, IndexConfig, Kind, VectorConfig, Want
 from luban.features.pretrained import PretrainedFiles
 from luban.models.base import Family, FitContext, Fitted, Reading
 from luban.models.neural.recipe import Recipe
@@ -92,6 +92,13 @@ class Neural(Family):
             trained = context.loop(learner, self.config.recipe, context)
             learner.thaw_rows()
         return FittedNet(module, context.blocks, count, "; ".join([*notes, *learner.notes, *trained.notes]))
+
+    def gradients(self, checkpoint: Mapping[str, np.ndarray], blocks: Sequence[Block], head: Head) -> Any:
+        """The trained network, read back."""
+        need("torch", "neural")
+        from luban.models.neural.gradients import NetGradients
+
+        return NetGradients.reopened(self, checkpoint, blocks, head)
 
     def _module(self, y: np.ndarray, context: FitContext) -> tuple[Any, list[str]]:
         """The network before training, from a former run's weights where it is told so; and what to say of it."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from luban.errors import ConfigError
 from luban.features.kinds import Arrays, Block
 from luban.models.neural.build import built
+from luban.models.neural.fitted import threads
 from luban.models.neural.nets.fused import FusedNet
 from luban.models.neural.rows import Rows
 from luban.tasks.base import Head
@@ -50,11 +51,17 @@ class NetGradients:
     def along(
         self, arrays: Arrays, shares: np.ndarray, slopes: Callable[[np.ndarray], np.ndarray]
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Outputs [S, n] of one row with its inputs scaled by each of `shares` [S], and for each block, [L] per entry (one
-        for numbers and values), the mean over shares of gradient times input.
+        """Outputs [S, n] of one row with its inputs scaled by each of `shares` [S]; and by block, per entry (one for
+        numbers and values), the mean over shares of gradient times input.
 
         `slopes` gives, for outputs [S, n], the derivative [S, n] of what is explained by each of them.
         """
+        with threads(1):
+            return self._along(arrays, shares, slopes)
+
+    def _along(
+        self, arrays: Arrays, shares: np.ndarray, slopes: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         rows = Rows(arrays, self._blocks)
         batch = rows.batch(np.zeros(len(shares), np.int64), torch.device("cpu"))
         scale = torch.from_numpy(np.asarray(shares, np.float32))
