@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tiny import Tiny, context
 
 from luban.models.neural.learner import Perturb
 from luban.models.neural.recipe import Recipe
 from luban.train.loop import loop
+
+from .tiny import Tiny, context
 
 ROW_BYTES = 16 << 20
 

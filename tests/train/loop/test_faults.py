@@ -183,10 +183,10 @@ def test_other_errors_are_not_taken_for_short_memory() -> None:
         loop(Greedy(0, RuntimeError("shapes cannot be multiplied")), Recipe(**SETTINGS), context())
 
 
-def test_memory_that_really_is_short(tmp_path: Path) -> None:
+def test_memory_that_really_is_short() -> None:
     """In a process whose address space ends a little above what it has: half a batch fits, a whole one does not."""
-    hungry = Path(__file__).with_name("hungry.py")
-    done = subprocess.run([sys.executable, str(hungry)], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "train.loop.hungry"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["steps"] == 6

@@ -24,7 +24,7 @@ from luban.train.loop.checkpoint import Facts
 from .tiny import Ledger, Place, Tiny, bits, context
 from .victim import SETTINGS
 
-VICTIM = Path(__file__).with_name("victim.py")
+TESTS = Path(__file__).parents[2]
 RICH = {name: value for name, value in SETTINGS.items() if name != "checkpoint_every_s"}
 
 
@@ -38,8 +38,8 @@ def _write_at_every_evaluation() -> Iterator[None]:
 
 def call(folder: Path, kill_after: int | None = None) -> tuple[int, dict[str, Any] | None]:
     """Batches that a process worked through, and what it found; it is killed after so many, if so."""
-    command = [sys.executable, str(VICTIM), str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "train.loop.victim", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=TESTS) as process:
         assert process.stdout is not None
         count = 0
         for line in process.stdout:

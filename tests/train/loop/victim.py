@@ -1,4 +1,4 @@
-"""`victim.py FOLDER SETTINGS` trains the tiny learner as `luban train` would, to be killed at any instant.
+"""`python -m train.loop.victim FOLDER` trains the tiny learner as `luban train` would, to be killed at any instant.
 
 It says `batch` for each batch it works through, and at the end one line of JSON: history and weights to the last bit.
 """
@@ -20,10 +20,7 @@ from luban.models.neural.recipe import Recipe
 from luban.store.home import Home
 from luban.train.loop import loop
 
-try:
-    from .tiny import Tiny, bits, context
-except ImportError:  # run as a file
-    from tiny import Tiny, bits, context  # type: ignore[no-redef]
+from .tiny import Tiny, bits, context
 
 SETTINGS: dict[str, Any] = {
     "epochs": 6,

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,8 +31,10 @@ from luban.models.neural.recipe import Recipe
 from luban.train.loop.gradients import Gradients, Precision, is_out_of_memory
 from luban.train.loop.order import batches, num_batches
 
-TIMED = 3
-"""Batches that are timed, twice each."""
+TURNS = 3
+"""How often a batch is timed."""
+SLOW_S = 0.2
+"""Batches that take so long are timed once: whatever disturbs that is small beside it."""
 GAIN = 1.1
 """bf16 is chosen where fp32 takes so many times as long."""
 WORTH_S = 0.01
@@ -143,10 +145,11 @@ def _measured(learner: Learner, recipe: Recipe, context: FitContext, timed: bool
     if not (timed or may_choose):
         return asked, None
     buffers = {name: tensor.clone() for name, tensor in learner.module.named_buffers()}
+    rows = _typical(learner, recipe, context.seed)
     try:
-        taken = _batch_s(learner, recipe, context, [asked])
+        taken = _fastest(learner, recipe, rows, [asked])
         if may_choose and taken[asked] >= WORTH_S:
-            taken = _batch_s(learner, recipe, context, ["fp32", "bf16"])
+            taken |= _fastest(learner, recipe, rows, ["bf16"] if taken[asked] >= SLOW_S else ["fp32", "bf16"])
             asked = "bf16" if taken["fp32"] >= GAIN * taken["bf16"] else "fp32"
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -160,24 +163,29 @@ def _measured(learner: Learner, recipe: Recipe, context: FitContext, timed: bool
     return asked, taken[asked] * recipe.accumulate if timed else None
 
 
-def _batch_s(
-    learner: Learner, recipe: Recipe, context: FitContext, precisions: list[Precision]
+def _typical(learner: Learner, recipe: Recipe, seed: int) -> np.ndarray:
+    """The batch that costs what one costs on average, if padding is what it costs."""
+    drawn = batches(learner.lengths, recipe.batch_rows, recipe.bucket, seed, 0)
+    sizes = np.array([len(rows) * (1 + int(learner.lengths[rows].max(initial=0))) for rows in drawn])
+    return drawn[int(np.abs(sizes - sizes.mean()).argmin())]
+
+
+def _fastest(
+    learner: Learner, recipe: Recipe, rows: np.ndarray, precisions: Sequence[Precision]
 ) -> dict[Precision, float]:
-    """Seconds of a batch: the mean of a short one, one of middle length, a long one; each the faster of two turns."""
-    drawn = batches(learner.lengths, recipe.batch_rows, recipe.bucket, context.seed, 0)
-    drawn.sort(key=lambda rows: int(learner.lengths[rows].max(initial=0)))
-    chosen = [drawn[len(drawn) * (2 * i + 1) // (2 * TIMED)] for i in range(TIMED)]
+    """Seconds of a batch in each precision: the least of some turns, of one where that is long already."""
     learner.module.train()
-    found: dict[Precision, list[float]] = {precision: [] for precision in precisions}
-    for rows in (chosen[0], *chosen):  # the first to warm up
-        taken: dict[Precision, list[float]] = {precision: [] for precision in precisions}
-        for precision in precisions * 2:
+    for precision in precisions:
+        Gradients(learner, recipe, precision).compute([rows[:1]])  # whatever is set up at the first call
+    taken: dict[Precision, float] = {}
+    for _ in range(TURNS):
+        for precision in precisions:
             start = time.perf_counter()
             Gradients(learner, recipe, precision).compute([rows])
-            taken[precision].append(time.perf_counter() - start)
-        for precision in precisions:
-            found[precision].append(min(taken[precision]))
-    return {precision: sum(times[1:]) / TIMED for precision, times in found.items()}
+            taken[precision] = min(taken.get(precision, math.inf), time.perf_counter() - start)
+        if min(taken.values()) >= SLOW_S:
+            break
+    return taken
 
 
 def computes_bf16(device: torch.device) -> bool:
