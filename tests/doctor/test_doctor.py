@@ -87,6 +87,19 @@ def test_tuning_needs_its_extra(shop: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert asked("--project", str(file))[0] == 0
 
 
+def test_components_inside_components_count(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "torch")
+    for models, status in (
+        ("[{kind: trees, converters: [{kind: encoder, model: mini}]}]", 1),
+        ("[{kind: neural, tower: bag}]", 1),
+        ("[trees]", 0),
+    ):
+        text = PROJECT.replace("models: [trees]", f"models: {models}")
+        (shop / "luban.yaml").write_text(text, "utf-8")
+        found, said = asked("--project", str(shop))
+        assert (found, "project luban[neural]" in said) == (status, bool(status)), said
+
+
 def test_another_version_than_is_asked_for_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "9.0" if name == "optuna" else real(name))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from luban.catalog import FAMILIES, SOURCES, STEPS
+from luban.catalog import CATALOGS, SOURCES, Choice, Component, Config
 from luban.doctor.finding import Finding
 from luban.doctor.installed import has_program, of_extra
 from luban.errors import ConfigError, LubanError
@@ -57,14 +58,26 @@ def _source(found: Project, folder: Path) -> Iterator[Finding]:
 
 def _extras(found: Project) -> Iterator[Finding]:
     """Every extra that some component of the project asks for. Figures of classes take `train` in any case."""
-    listed = () if found.train.models == "auto" else found.train.models
-    steps = () if found.prepare.steps == "auto" else found.prepare.steps
-    classes = [*(FAMILIES.resolve(choice.kind) for choice in listed), *(STEPS.resolve(c.kind) for c in steps)]
-    extras = {"train", *(cls.extra for cls in classes)}
-    if found.tune is not None:
-        extras |= {FAMILIES.resolve(found.tune.family.kind).extra}
-        extras |= {"tune"} if found.tune.sampler != "grid" else set()
+    extras = {"train", *(component.extra for component in components(found))}
+    if found.tune is not None and found.tune.sampler != "grid":
+        extras.add("tune")
     if os.environ.get("LUBAN_LEDGER", "").startswith("postgres"):
         extras.add("postgres")
     for extra in sorted(extras - {""}):
         yield of_extra(extra, AREA, needed=True)
+
+
+def components(value: Any) -> Iterator[type[Component]]:
+    """Every component that settings name, those inside others too: a tower of a family, a converter."""
+    if isinstance(value, Choice):
+        for catalog in CATALOGS:
+            if value.kind in catalog.names() and catalog.resolve(value.kind).Config is type(value.config):
+                yield catalog.resolve(value.kind)
+        value = value.config
+    if isinstance(value, Config):
+        value = [getattr(value, name) for name in type(value).model_fields]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for one in value:
+            yield from components(one)
