@@ -220,3 +220,17 @@ def test_a_binary_threshold_is_chosen_on_the_rows_it_is_given() -> None:
     assert "aim" not in plain
     assert Binary().aims(plain) == Binary.metrics
     assert Binary(Binary.Config(threshold=0.5)).calibrate(encoder, outputs, y) == plain
+
+
+def test_the_class_that_is_looked_for_stands_second() -> None:
+    task = Binary(Binary.Config(positive="bad"))
+    encoder, y, _ = fitted(task, ["bad", "good", "good"])
+    assert y.tolist() == [1, 0, 0]
+    decoding = task.calibrate(encoder, np.array([[3.0], [-3.0], [-3.0]]), y)
+    assert decoding["classes"] == ["good", "bad"]
+    row = task.decode(np.array([[3.0]]), decoding, task.Options()).rows()[0]
+    assert row["label"] == "bad"
+    assert list(row)[2:] == ["probability_good", "probability_bad"]
+    assert Binary.Config.model_validate({"positive": 1}).positive == "1"
+    with pytest.raises(DataError, match="bad or good, but is `worse`"):
+        fitted(Binary(Binary.Config(positive="worse")), ["bad", "good"])

@@ -1,20 +1,21 @@
 """Two classes: one logit, calibrated by a temperature, cut at a threshold.
 
-Decided here: classes stand in order of strings, the second is the positive one; `confidence` is the
-probability of the label that is given, also where a threshold other than 0.5 chose it. A model whose
-threshold was chosen for F1 or balanced accuracy is judged by that first; with any other threshold than 0.5
+Decided here: classes stand in order of strings, the second is the positive one, unless another is named;
+`confidence` is the probability of the label that is given, also where a threshold other than 0.5 chose it. A model
+whose threshold was chosen for F1 or balanced accuracy is judged by that first; with any other threshold than 0.5
 by balanced accuracy, for accuracy would hold the threshold against it.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from luban.data.schema import Schema
 from luban.data.table import Table
+from luban.errors import DataError
 from luban.features.base import Encoder
 from luban.features.kinds import Arrays, Want
 from luban.tasks.base import Decoding, Head, Share, Task, TaskOptions
@@ -23,6 +24,7 @@ from luban.tasks.classes import (
     NOT_FINITE,
     WANT,
     answer_columns,
+    as_class,
     class_names,
     class_numbers,
     fit_temperature,
@@ -46,8 +48,11 @@ class Binary(Task):
     """One of two classes."""
 
     class Config(Task.Config):
-        """From when on the second class is the label."""
+        """Which class is looked for, and from when on it is the label."""
 
+        positive: Annotated[str, BeforeValidator(as_class)] | None = None
+        """The class that is looked for: precision, recall, F1 and thresholds are its own, and it stands second. Left
+        out: the second in order of strings."""
         threshold: Literal["f1", "balanced"] | Share | None = None
         """f1, balanced: what gives the highest F1 or balanced accuracy on validation rows; or a probability. Left
         out: 0.5, or where `train.imbalance` puts it."""
@@ -68,8 +73,21 @@ class Binary(Task):
         return WANT
 
     def target(self, encoder: Encoder, arrays: Arrays) -> tuple[np.ndarray, Head]:
-        """y [B] float32 in {0, 1}, 1 for the second class in order of strings."""
-        return class_numbers(arrays["value"]).astype(np.float32), Head("binary", 1)
+        """y [B] float32 in {0, 1}, 1 for the positive class."""
+        second = class_names(encoder).index(self._classes(encoder)[1])
+        return (class_numbers(arrays["value"]) == second).astype(np.float32), Head("binary", 1)
+
+    def _classes(self, encoder: Encoder) -> list[str]:
+        """Both classes, the positive one last. Raises DataError where there is none of the name that was stated."""
+        names, positive = class_names(encoder), self.config.positive
+        if positive is None:
+            return names
+        if positive not in names:
+            raise DataError(
+                f"`task.positive` must be one of the target's classes, {' or '.join(names)}, but is `{positive}`.",
+                "Name one of them.",
+            )
+        return [*(name for name in names if name != positive), positive]
 
     def baseline(self, y: np.ndarray, head: Head) -> np.ndarray:
         """The log-odds of the second class, with half a row added to each so that they are finite."""
@@ -80,7 +98,7 @@ class Binary(Task):
         """`classes`, `temperature` and `threshold`; `aim`, the metric that it was chosen for, if not accuracy."""
         logits = np.stack([np.zeros(len(y)), outputs[:, 0].astype(np.float64)], axis=1)
         temperature = fit_temperature(logits, (y > 0.5).astype(np.int64))
-        found: Decoding = {"classes": class_names(encoder), "temperature": temperature, "threshold": 0.5}
+        found: Decoding = {"classes": self._classes(encoder), "temperature": temperature, "threshold": 0.5}
         stated = self.config.threshold
         if stated == "f1":
             return {**found, "threshold": f1_threshold(_positive(outputs, found), y > 0.5), "aim": "f1"}

@@ -14,13 +14,15 @@ the logarithms of probabilities before an answer is chosen; the probabilities th
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from luban.catalog import FEATURES
 from luban.data.schema import Schema
-from luban.errors import DataError
+from luban.errors import BadValue, DataError
 from luban.features.base import Encoder
+from luban.features.category import Category
 from luban.features.kinds import IndexConfig, Want
 from luban.tasks.base import Decoding
 
@@ -50,6 +52,14 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 def class_names(encoder: Encoder) -> list[str]:
     """The classes in order of their numbers, from the `values` of an index encoder's state."""
     return [str(value) for value in encoder.state().json["values"]]
+
+
+def as_class(value: Any) -> Any:
+    """A class as a setting names it, as the target's column keeps it: 1 and 1.0 are "1". Raises ValueError."""
+    try:
+        return Category().parse_value(value)
+    except BadValue as error:
+        raise ValueError(f"must name a class, but {error.message}") from None
 
 
 def class_numbers(indices: np.ndarray) -> np.ndarray:

@@ -21,15 +21,15 @@ from pydantic import field_validator
 
 from luban.data.schema import Schema
 from luban.data.table import Table
-from luban.errors import BadValue, DataError
+from luban.errors import DataError
 from luban.features.base import Encoder
-from luban.features.category import Category
 from luban.features.kinds import Arrays, Want
 from luban.tasks.base import Decoding, Head, Task, TaskOptions
 from luban.tasks.classes import (
     METRICS,
     NOT_FINITE,
     WANT,
+    as_class,
     class_names,
     class_numbers,
     decision_temperature,
@@ -58,12 +58,7 @@ class Ordinal(Task):
         @classmethod
         def _as_text(cls, value: Any) -> Any:
             """Classes as the target's column keeps them: 1 and 1.0 are "1"."""
-            if not isinstance(value, (list, tuple)):
-                return value
-            try:
-                return tuple(Category().parse_value(item) for item in value)
-            except BadValue as error:
-                raise ValueError(f"must be a list of classes, but one {error.message}") from None
+            return tuple(as_class(item) for item in value) if isinstance(value, (list, tuple)) else value
 
         @field_validator("order")
         @classmethod
