@@ -21,7 +21,8 @@ class Recipe(Config):
     learning_rate: float = searchable(1e-3, 1e-5, 1e-2, log=True, gt=0)
     """Largest step size."""
     schedule: Literal["cosine", "linear", "plateau", "constant"] = "cosine"
-    """After the warm-up: to zero by a cosine or a line over all epochs; halved where validation stalls; or kept."""
+    """After the warm-up: to zero by a cosine or a line over all epochs; halved at each evaluation that is no better;
+    or kept."""
     warmup: float = searchable(0.1, 0.0, 0.3, ge=0, lt=1)
     """Share of all steps in which the step size grows from zero."""
     epochs: int = Field(10, ge=1)
@@ -43,7 +44,8 @@ class Recipe(Config):
     label_smoothing: float = searchable(0.0, 0.0, 0.2, ge=0, lt=1)
     """Share of a class's probability that is spread over all."""
     precision: Literal["fp32", "bf16", "auto"] = "auto"
-    """auto: bf16 where this hardware computes in it, else fp32. A decision, recorded and replayed."""
+    """auto: bf16 where this hardware computes in it and a batch was faster, else fp32: a decision, recorded and
+    replayed."""
     evaluations_per_epoch: int = Field(1, ge=1)
     """How often validation rows are asked."""
     patience: int = Field(3, ge=1)
@@ -61,6 +63,6 @@ class Recipe(Config):
     noise: float = Field(0.0, ge=0)
     """Standard deviation of normal noise on embeddings and numbers, in training."""
     adversarial: float = Field(0.0, ge=0)
-    """Norm of one gradient step on embeddings that each batch is asked again with (Miyato et al. 2017)."""
+    """Norm of one gradient step on embeddings and numbers that each batch is asked again with (Miyato et al. 2017)."""
     checkpoint_every_s: float = Field(30.0, gt=0, json_schema_extra={"execution": True})
     """Seconds between checkpoints that a killed run goes on from."""
