@@ -110,6 +110,15 @@ def test_a_test_set_of_one_class_says_why_there_is_no_ranking() -> None:
     assert found.classes[1].recall is None
 
 
+def test_a_model_that_errs_nowhere_is_not_sure_to_err_nowhere() -> None:
+    y = np.tile([0, 1], 10)
+    perfect = ((2 * y - 1) * 9.0)[:, None]
+    found = evaluate(ToyClasses(), {}, y, {"model": perfect, "baseline": perfect * 0}, 0, CONFIG)
+    accuracy = found.metrics["accuracy"]
+    assert (accuracy.value, accuracy.high) == (1.0, 1.0)
+    assert accuracy.low == pytest.approx(0.8389, abs=1e-3), "Wilson's interval of 20 of 20"
+
+
 def test_one_row_of_a_constant_number() -> None:
     y = np.array([0.5])
     decoding = {"mean": 0.0, "scale": 1.0}

@@ -2,7 +2,7 @@
 
 Works on plain arrays and the task's contract; knows no model family, no file and no bundle. Decided
 here: the baseline always stands beside the model; the champion, if there is one, answers with its
-own decoding; every figure has its interval, a test of one row included, which then has no width.
+own decoding; every figure has its interval; a share of none or all, which no resample varies, has Wilson's.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from luban.catalog import need
 from luban.errors import DataError
 from luban.evaluate import bootstrap, calibration, compare
 from luban.evaluate.config import EvaluateConfig
+from luban.evaluate.intervals import wilson
 from luban.evaluate.metrics import METRICS, Metric, Undefined, indicators, metric
 from luban.evaluate.records import (
     Calibration,
@@ -84,8 +85,9 @@ def measured(
     figures = bootstrap.resample(models, metrics, config.num_resamples, seed, clusters)
     together = clusters is not None and len(clusters) > 1 and not clusters.any()
     lacking = "all test rows hang together" if together else TOO_LONG
+    units = len(next(iter(models.values()))) if clusters is None else int(clusters.max()) + 1
     estimates = {
-        name: {m: _estimate(rows, metrics[m], figures[name][m], config.level, lacking) for m in metrics}
+        name: {m: _estimate(rows, metrics[m], figures[name][m], config.level, lacking, units) for m in metrics}
         for name, rows in models.items()
     }
     return figures, estimates
@@ -124,7 +126,7 @@ def metrics_for(aims: tuple[str, ...], models: Mapping[str, Scored]) -> dict[str
     return {name: found for name, found in {**named, **METRICS}.items() if found.needs in has}
 
 
-def _estimate(rows: Scored, found: Metric, figures: np.ndarray, level: float, lacking: str) -> Estimate:
+def _estimate(rows: Scored, found: Metric, figures: np.ndarray, level: float, lacking: str, units: int) -> Estimate:
     try:
         value = finite(found.value(rows))
     except Undefined as undefined:
@@ -132,6 +134,8 @@ def _estimate(rows: Scored, found: Metric, figures: np.ndarray, level: float, la
     if value is None:
         return Estimate(value=None, higher_is_better=found.higher_is_better, reason="the figure is not finite")
     low, high, count = bootstrap.interval(figures, level)
+    if found.share and low == high and value in (0, 1):
+        low, high = wilson(int(value) * units, units, level)
     reason = None if count else "fewer than half of the resamples define it"
     if not len(figures):
         reason = lacking
@@ -221,7 +225,8 @@ def _method(config: EvaluateConfig, clusters: np.ndarray | None) -> str:
         )
     return (
         f"Values by scikit-learn. {config.level:.0%} percentile intervals over {config.num_resamples:,} bootstrap "
-        "resamples of the test rows (Efron 1979). Differences are paired: both models on the same resamples. "
+        "resamples of the test rows (Efron 1979); shares of none or all by Wilson. Differences are paired: both models "
+        "on the same resamples. "
         "McNemar's exact test compares who is right where only one is. Calibration error over "
         f"{calibration.NUM_BINS} equal bins of confidence (Guo et al. 2017).{together}"
     )

@@ -38,13 +38,15 @@ class Undefined(Exception):
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. `value` raises Undefined; `costly` metrics sort rows once a class and resample."""
+    """One metric. `value` raises Undefined; `costly` metrics sort rows once a class and resample; a `share` is one of
+    rows."""
 
     higher_is_better: bool
     needs: str
     value: Callable[[Scored], float]
     resampled: Callable[[resampled.Draws], np.ndarray]
     costly: bool = False
+    share: bool = False
 
 
 _MANY = 50
@@ -194,7 +196,7 @@ def _classes(
 
 
 METRICS: dict[str, Metric] = {
-    "accuracy": _classes(True, _accuracy, resampled.accuracy),
+    "accuracy": Metric(True, KNOWS_LABELS, _accuracy, resampled.accuracy, share=True),
     "balanced_accuracy": _classes(True, _balanced_accuracy, resampled.balanced_accuracy),
     "precision": _classes(True, _precision, resampled.precision),
     "recall": _classes(True, _recall, resampled.recall),
@@ -202,7 +204,7 @@ METRICS: dict[str, Metric] = {
     "f1_micro": _classes(True, _f1_micro, resampled.f1_micro, KNOWS_ANSWERS),
     "f1_macro": _classes(True, _f1_macro, resampled.f1_macro, KNOWS_ANSWERS),
     "f1_samples": _classes(True, _f1_samples, resampled.f1_samples, KNOWS_TAGS),
-    "subset_accuracy": _classes(True, _subset_accuracy, resampled.accuracy, KNOWS_TAGS),
+    "subset_accuracy": Metric(True, KNOWS_TAGS, _subset_accuracy, resampled.accuracy, share=True),
     "hamming_loss": _classes(False, _hamming, resampled.hamming_loss, KNOWS_TAGS),
     "quadratic_kappa": _classes(True, _quadratic_kappa, resampled.quadratic_kappa, KNOWS_ORDER),
     "rank_mae": _classes(False, _rank_mae, resampled.rank_mae, KNOWS_ORDER),

@@ -52,7 +52,7 @@ def typos(text: str, rng: random.Random) -> str:
     """Neighbouring characters swapped, or one dropped or doubled.
 
     >>> typos("delivery was late", random.Random(2))
-    'delivery was ate'
+    'delivery was laet'
     """
     characters = list(text)
     for _ in range(max(1, len(text) // EVERY)):
