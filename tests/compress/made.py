@@ -14,6 +14,7 @@ from luban import lifecycle
 from luban.bundle.bundle import Bundle
 from luban.bundle.graph import GraphBuilder
 from luban.bundle.write import with_graph
+from luban.models.products import double, single
 from luban.project import load_project
 from luban.train.encode import TrainData
 from luban.workshop import Workshop
@@ -71,8 +72,11 @@ def linear(folder: Path) -> Made:
     return Made(trained.folder, TrainData(dataset, Bundle.load(trained.bundle).task, 0))
 
 
-def network(made: Made, folder: Path, width: int = 256) -> Made:
-    """The same folder with a network in the bundle: three layers of fixed noise, the last layer by least squares."""
+def network(made: Made, folder: Path, width: int = 256, in_double: bool = False) -> Made:
+    """The same folder with a network in the bundle: three layers of fixed noise, the last layer by least squares.
+
+    `in_double`: its sums run in double precision, as those of neural models do.
+    """
     bundle, rng = made.bundle, np.random.default_rng(2)
     blocks = sorted(bundle.blocks, key=lambda block: block.name)
     layers = [rng.normal(size=(sum(b.size for b in blocks), width)) * 0.5]
@@ -81,10 +85,12 @@ def network(made: Made, folder: Path, width: int = 256) -> Made:
 
     def build(last: np.ndarray) -> bytes:
         graph = GraphBuilder()
-        x = graph.node("Concat", [graph.take(block, "value") for block in blocks], axis=1)
+        wide = (lambda tensor: double(graph, tensor)) if in_double else (lambda tensor: tensor)
+        x = wide(graph.node("Concat", [graph.take(block, "value") for block in blocks], axis=1))
         for layer in layers:
-            x = graph.node("Relu", [graph.node("MatMul", [x, graph.constant(layer)])])
-        built = graph.build(graph.node("MatMul", [x, graph.constant(last.astype(np.float32))]), 1)
+            x = graph.node("Relu", [graph.node("MatMul", [x, wide(graph.constant(layer))])])
+        x = graph.node("MatMul", [x, wide(graph.constant(last.astype(np.float32)))])
+        built = graph.build(single(graph, x), 1)
         return bytes(built.SerializeToString(deterministic=True))
 
     arrays = made.data.arrays(bundle.encoders, "train")

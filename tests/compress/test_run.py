@@ -65,12 +65,22 @@ def test_a_network_is_kept_in_int8(wide: Made, tmp_path: Path) -> None:
     assert json.loads((out / "training.json").read_bytes())["compression"]["chosen"] == "int8"
 
 
+def test_a_network_in_double_precision_is_made_single_first(plain: Made, tmp_path: Path) -> None:
+    made = network(plain, tmp_path / "trained", in_double=True)
+    (tried,) = run(made, tmp_path / "out", FAST)["tried"]
+    assert (tried["status"], tried["code"]) == ("accepted", "faster"), tried
+    graph = onnx.load(tmp_path / "out" / "bundle" / GRAPH).graph
+    casts = [node.attribute[0].i for node in graph.node if node.op_type == "Cast"]
+    assert onnx.TensorProto.DOUBLE not in casts
+    assert sum(node.op_type == "QuantizeLinear" for node in graph.node) == 3
+
+
 def test_the_compressed_is_compared_on_test_rows(wide: Made, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(wide, out, FAST)
     bundle = Bundle.load(out / "bundle")
     config = EvaluateConfig(num_resamples=200)
-    found = evaluate_bundle(bundle, None, wide.data.dataset, out, 0, config)
+    found = evaluate_bundle(bundle, None, wide.data.dataset, out, 0, config).evaluation
     assert found["comparisons"]["uncompressed"]["difference"] is not None
     assert abs(found["comparisons"]["uncompressed"]["difference"]) < 0.05
 

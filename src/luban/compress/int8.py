@@ -11,7 +11,8 @@ once looked up. Decided here:
 - weights take seven of the eight bits by default: processors without VNNI add two products in sixteen
   bits, which overflow with eight, and a bundle travels to machines that nobody here knows;
 - results of products stay floats, only what goes in is rounded: as fast, and nearer to the original;
-- products in double precision are left alone: they are double so that trees see the very same numbers.
+- where there are products to round, sums in double precision become single: they were double so that an answer
+  moves by less than 1e-6 beside others, and rounding moves it more; a graph without them keeps its doubles.
 
 It does not know whether the result is worth keeping.
 """
@@ -51,7 +52,7 @@ class Int8(Compressor):
 
     def supports(self, graph: Any) -> str | None:
         """Whether it has a product with float weights, or a large table."""
-        if products_in(graph) or tables_in(graph, self.config.min_table_values):
+        if products_in(in_single(graph)) or tables_in(graph, self.config.min_table_values):
             return None
         return (
             f"the graph has no product with at least {MIN_WEIGHTS:,} float weights and no table of at least "
@@ -65,9 +66,11 @@ class Int8(Compressor):
         from luban.bundle.graph import GraphBuilder
 
         model = onnx.load_model_from_string(graph)
-        narrow_tables(model, self.config.min_table_values)
-        names = products_in(model)
+        single = in_single(model)
+        names = products_in(single)
+        model = single if names else model
         try:
+            narrow_tables(model, self.config.min_table_values)
             if names:
                 model = _quantised(model, names, context.calibration, self.config.reduced_range)
             builder = GraphBuilder()
@@ -75,6 +78,28 @@ class Int8(Compressor):
         except Exception as error:  # the quantiser raises whatever it meets; the reason is recorded and shown
             return Refusal(f"it cannot be quantised: {type(error).__name__}: {_first_line(error)}")
         return bytes(built.SerializeToString(deterministic=True))
+
+
+def in_single(model: Any) -> Any:
+    """The `onnx.ModelProto` with every cast to double made one to single, and casts of constants left out."""
+    import onnx
+
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    floats = {tensor.name for tensor in found.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    instead: dict[str, str] = {}
+    kept = []
+    for node in found.graph.node:
+        node.input[:] = [instead.get(name, name) for name in node.input]
+        if node.op_type == "Cast" and node.attribute[0].i == onnx.TensorProto.DOUBLE:
+            if node.input[0] in floats:
+                instead[node.output[0]] = node.input[0]
+                continue
+            node.attribute[0].i = onnx.TensorProto.FLOAT
+        kept.append(node)
+    del found.graph.node[:]
+    found.graph.node.extend(kept)
+    return found
 
 
 def products_in(graph: Any) -> list[str]:
