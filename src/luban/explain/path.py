@@ -69,13 +69,13 @@ class Way(Finding):
     def blocks(self) -> Sequence[Block]:
         """Limits, then trees."""
         limits = tuple((one.name, *map(_figure, (one.low, one.value, one.high))) for one in self.limits)
-        trees = tuple((str(t.tree + 1), ", ".join(map(str, t.limits)), f"{t.adds:+.4f}") for t in self.trees)
+        trees = tuple((str(t.tree + 1), ", ".join(map(str, t.limits)), f"{t.differs:+.4f}") for t in self.trees)
         weights = tuple(float(np.sign(tree.differs)) for tree in self.trees)
         return (
             Sentence("limits", {"answer": first(self.answer), "trees": self.num_trees}),
             Grid(("column", "above", "value", "up_to"), limits),
             Sentence("trees", {"shown": len(self.trees), "explains": self.explains}),
-            Grid(("tree", "question", "adds"), trees, weights),
+            Grid(("tree", "question", "differs"), trees, weights),
         )
 
 

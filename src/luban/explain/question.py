@@ -1,9 +1,10 @@
 """One row taken apart, and what the bundle says of it with some parts taken away.
 
-Decided here: a part that is taken away is missing, and a column without parts is a missing value; so the background
-is a row in which nothing is known, which every bundle can answer. The path is that of `Bundle.predict` from parsed
-values on: encoders, graph, and the quantity in place of a decoded answer. Each distinct value of a column is made and
-encoded once, each distinct row is asked once, all in bulk. Row steps are not run again on what is left of a value.
+Decided here: a part that is taken away is missing, and a column of which all parts are is a missing value; so the
+background is a row in which nothing is known, which every bundle can answer. A value without parts stays. The path is
+that of `Bundle.predict` from parsed values on: encoders, graph, and the quantity in place of a decoded answer. Each
+distinct value of a column is made and encoded once, each distinct row is asked once, all in bulk. Row steps are not
+run again on what is left of a value.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ class Question:
 def _values(parts: Parts, kept_mp: np.ndarray) -> tuple[list[Any], np.ndarray]:
     """Distinct values that a column takes, and which of them [M] int64 each row has."""
     if not parts.names or not len(kept_mp):
-        return [None], np.zeros(len(kept_mp), np.int64)
+        return [parts.value], np.zeros(len(kept_mp), np.int64)
     first, inverse = _distinct([kept_mp[:, i].astype(np.int64) for i in range(kept_mp.shape[1])], None)
     if len(first) == len(kept_mp):
         first, inverse = np.arange(len(kept_mp)), np.arange(len(kept_mp))

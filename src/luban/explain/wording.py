@@ -36,7 +36,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "trees": "The {shown} trees that differ most from their mean, for “{explains}”:",
         "tree": "tree",
         "question": "because",
-        "adds": "adds",
+        "differs": "more than its mean",
         "surrogate_agreement": "Imitated by a small model that agrees on {fidelity} of unseen rows ({rows} rows; "
         "always saying the same: {chance}).",
         "surrogate_r2": "Imitated by a small model with an R² of {fidelity} on unseen rows ({rows} rows).",
@@ -75,7 +75,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "trees": "与自身均值相差最大的 {shown} 棵树，针对“{explains}”：",
         "tree": "树",
         "question": "因为",
-        "adds": "贡献",
+        "differs": "比均值多",
         "surrogate_agreement": "由一个小模型模仿：在未见过的行上一致率为 {fidelity}"
         "（共 {rows} 行；始终回答同一答案：{chance}）。",
         "surrogate_r2": "由一个小模型模仿：在未见过的行上 R² 为 {fidelity}（共 {rows} 行）。",
