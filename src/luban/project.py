@@ -182,7 +182,7 @@ def _sentence(item: ErrorDetails, where: str, node: yaml.Node | None) -> str:
 def _is_tag(part: str | int) -> bool:
     # Pydantic names the branch of a union in the location; no key of a project file looks like that.
     marks = ("[", "function-", "constrained-")
-    return part in ("auto", "list") or (isinstance(part, str) and any(mark in part for mark in marks))
+    return part in ("auto", "list", "named") or (isinstance(part, str) and any(mark in part for mark in marks))
 
 
 def _line(node: yaml.Node | None, path: Sequence[str | int]) -> str:

@@ -9,9 +9,19 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from luban.catalog import FAMILIES, Choice, Config, OneOf, auto_or_list, execution
 
+AUTO = "auto"
+
+
+def _auto_or_named(value: Any) -> str:
+    return "auto" if value == AUTO else "named"
+
+
+Entry = Annotated[
+    Annotated[Literal["auto"], Tag("auto")] | Annotated[Choice, OneOf(FAMILIES), Tag("named")],
+    Discriminator(_auto_or_named),
+]
 Models = Annotated[
-    Annotated[Literal["auto"], Tag("auto")] | Annotated[tuple[Annotated[Choice, OneOf(FAMILIES)], ...], Tag("list")],
-    Discriminator(auto_or_list),
+    Annotated[Literal["auto"], Tag("auto")] | Annotated[tuple[Entry, ...], Tag("list")], Discriminator(auto_or_list)
 ]
 
 
@@ -48,7 +58,8 @@ class TrainConfig(Config):
 
     models: Models = "auto"
     """auto: every family and its variants, best expected first, then a vote; or a list of families,
-    each a name or `{kind: linear, …settings}`, all of which are trained."""
+    each a name or `{kind: linear, …settings}`, all of which are trained; `auto` in a list stands for all that it
+    would try alone, so that `[{kind: linear, …}, auto]` tries one model more."""
     time_budget_s: float = Field(120.0, gt=0)
     """No candidate is started once this is spent; those already started are finished."""
     max_candidates: int | None = Field(None, ge=1)
