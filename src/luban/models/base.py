@@ -132,6 +132,8 @@ class Family(Component):
     weighs: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ()
     """Libraries without which `auto` does not try it, and says so; named, it fails."""
+    costly: ClassVar[bool] = False
+    """`auto` tries it once all variants of the others are tried, in the time that they leave."""
 
     @abstractmethod
     def wants(self, head: Head) -> Sequence[Want] | Refusal:

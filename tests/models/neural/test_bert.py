@@ -126,7 +126,7 @@ def test_a_tokenizer_of_another_model(folder):
 
 def test_a_type_that_is_no_such_encoder(folder):
     need("transformers", "neural").GPT2Config().save_pretrained(folder)
-    with pytest.raises(ConfigError, match="must be a BERT-style encoder.*`gpt2`"):
+    with pytest.raises(ConfigError, match=r"must be a BERT-style encoder.*`gpt2`"):
         load(folder)
 
 
@@ -136,7 +136,7 @@ def test_embeddings_narrower_than_layers(tmp_path):
 
 
 def test_an_unknown_activation(tmp_path):
-    with pytest.raises(ConfigError, match="The activation of .* is `silu`"):
+    with pytest.raises(ConfigError, match=r"The activation of .* is `silu`"):
         load(tiny_bert(tmp_path, hidden_act="silu"))
 
 

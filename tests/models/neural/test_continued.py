@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 from luban.errors import ConfigError
 
 from .. import made as tables
-from .made import BLOCKS, TOKENS, context, family, fit, untrained
+from .made import BLOCKS, TOKENS, context, family, untrained
 
 SMALL = {"kind": "conv", "dims": 8, "filters": 4}
 

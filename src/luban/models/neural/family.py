@@ -28,6 +28,7 @@ class Neural(Family):
 
     extra: ClassVar[str] = "neural"
     requires: ClassVar[tuple[str, ...]] = ("torch",)
+    costly: ClassVar[bool] = True
     heads: ClassVar[tuple[str, ...]] = ("binary", "softmax", "real")
     weighs: ClassVar[bool] = True
     exempt: ClassVar[dict[str, str]] = {
