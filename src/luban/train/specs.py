@@ -7,15 +7,15 @@ their variants. Names no family but the baseline.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from importlib.util import find_spec
 from itertools import zip_longest
 
-from luban.catalog import FAMILIES, Choice
+from luban.catalog import FAMILIES, Choice, canonical
 from luban.errors import DataError
 from luban.models.base import Family
 from luban.train.candidate import Spec, reads_directly
-from luban.train.config import TrainConfig
+from luban.train.config import AUTO, TrainConfig
 from luban.train.encode import TrainData
 
 CONVERTED = "reads these columns only through a converter; name it in `train.models` to try it"
@@ -25,10 +25,11 @@ LACKING = 'needs {}; run: pip install "luban[{}]"'
 def specs(config: TrainConfig, data: TrainData) -> list[Spec]:
     """All candidates in the order in which they are tried: baseline, rounds of variants, votes."""
     baseline = Choice("baseline", FAMILIES.resolve("baseline").Config())
-    rounds = (
-        _auto(data, config.folds is not None)
-        if config.models == "auto"
-        else [(choice, "") for choice in _votes_last(config.models)]
+    asked = [AUTO] if config.models == AUTO else config.models
+    rounds = _once(
+        each
+        for entry in asked
+        for each in ([(entry, "")] if isinstance(entry, Choice) else _auto(data, config.folds is not None))
     )
     rounds = [(baseline, ""), *((choice, skip) for choice, skip in rounds if choice.kind != "baseline")]
     if len(rounds) == 1:
@@ -42,8 +43,12 @@ def specs(config: TrainConfig, data: TrainData) -> list[Spec]:
     return found
 
 
-def _votes_last(choices: Sequence[Choice]) -> list[Choice]:
-    return sorted(choices, key=lambda choice: family_of(choice).votes)
+def _once(rounds: Iterable[tuple[Choice, str]]) -> list[tuple[Choice, str]]:
+    """Every choice once, as it was first asked for; votes last."""
+    found: dict[bytes, tuple[Choice, str]] = {}
+    for choice, skip in rounds:
+        found.setdefault(canonical(choice.identity()), (choice, skip))
+    return sorted(found.values(), key=lambda each: family_of(each[0]).votes)
 
 
 def family_of(choice: Choice) -> Family:
