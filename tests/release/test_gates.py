@@ -222,6 +222,20 @@ def budgeted(case: Case, **budget: float) -> Case:
     return replace(case, project={**case.project, "budget": budget})
 
 
+def test_what_compression_lost_on_test_rows_is_judged(case: Case) -> None:
+    def compressed(difference: float, worse: bool) -> Case:
+        found = {**case.evaluation["comparisons"]["baseline"], "difference": difference, "worse": worse}
+        comparisons = {**case.evaluation["comparisons"], "uncompressed": found}
+        return replace(budgeted(case, size_mb=3.0), evaluation={**case.evaluation, "comparisons": comparisons})
+
+    assert ask("budget", compressed(-0.005, True)).status == "passed"
+    assert ask("budget", compressed(-0.05, False)).status == "passed"
+    verdict = ask("budget", compressed(-0.05, True))
+    assert verdict.status == "failed"
+    assert "lost 0.0500" in verdict.found
+    assert "`budget.max_drop`" in verdict.todo
+
+
 def test_a_budget_is_kept_or_not(case: Case) -> None:
     assert ask("budget", budgeted(case, p95_ms=2.0, size_mb=3.0)).status == "passed"
     verdict = ask("budget", budgeted(case, p95_ms=1.9, size_mb=3.0))

@@ -63,6 +63,8 @@ GATES: dict[Literal["en", "zh"], dict[str, str]] = {
         "gate_size_mb": "The bundle is {found} MB, allowed {limit} MB.",
         "gate_budget_todo": "Raise {names}, name fewer or smaller models in `train.models`, or lower their settings "
         "(`max_terms`, `ngram_max`, number of trees).",
+        "gate_max_drop": "On test rows compression lost {lost} of {metric}, allowed {allowed}.",
+        "gate_max_drop_todo": "Raise `budget.max_drop`, or leave the method out of `compress.methods`.",
         "gate_unnamed_owner": "The project names no owner.",
         "gate_unnamed_purpose": "The project names no purpose.",
         "gate_unnamed_both": "The project names no owner and no purpose.",
@@ -121,6 +123,8 @@ GATES: dict[Literal["en", "zh"], dict[str, str]] = {
         "gate_size_mb": "模型包为 {found} MB，允许 {limit} MB。",
         "gate_budget_todo": "请调高 {names}，在 `train.models` 中写更少或更小的模型，或调低其参数"
         "（`max_terms`、`ngram_max`、树的数目）。",
+        "gate_max_drop": "压缩使测试行上的 {metric} 损失 {lost}，允许 {allowed}。",
+        "gate_max_drop_todo": "请调高 `budget.max_drop`，或从 `compress.methods` 中去掉该方法。",
         "gate_unnamed_owner": "项目没有写明负责人。",
         "gate_unnamed_purpose": "项目没有写明用途。",
         "gate_unnamed_both": "项目没有写明负责人，也没有写明用途。",
