@@ -252,6 +252,8 @@ def concatenate(batches: Sequence[Arrays]) -> Arrays:
 MAX_ENTRIES = 1 << 20
 """Padded entries (rows times longest row) of one call of a graph: 12 MB for a bag."""
 MAX_ROWS = 1024
+MAX_TOKENS = 1 << 14
+"""Padded entries of a call that reads tokens: a network keeps some thousand figures for each."""
 MAX_PAIRS = 1 << 22
 """Rows times the square of the longest sequence of tokens: attention makes as many figures a head."""
 
@@ -284,4 +286,5 @@ def chunks(arrays: Arrays) -> Iterator[np.ndarray]:
 
 def _fits(rows: int, lengths: np.ndarray, tokens: np.ndarray) -> bool:
     longest, longest_tokens = int(lengths.max(initial=0)), int(tokens.max(initial=0))
-    return rows * longest <= MAX_ENTRIES and rows * longest_tokens**2 <= MAX_PAIRS
+    tokens_fit = rows * longest_tokens <= MAX_TOKENS and rows * longest_tokens**2 <= MAX_PAIRS
+    return rows * longest <= MAX_ENTRIES and tokens_fit
