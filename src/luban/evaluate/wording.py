@@ -311,6 +311,8 @@ def said(sentences: Sequence[Mapping[str, Any]], language: Language) -> str:
 def _one(sentence: Mapping[str, Any], language: Language) -> str:
     values = sentence["values"].items()
     filled = {name: value if isinstance(value, str) else _one(value, language) for name, value in values}
+    if "metric" in filled:
+        filled["metric"] = metric_words(filled["metric"], language)[0]
     return TEXT[language][sentence["key"]].format(**filled)
 
 

@@ -48,7 +48,7 @@ def _more_rows(view: View) -> Iterator[Block]:
         low, high = min(low for low, _ in band), max(high for _, high in band)
         x = Axis(t["training_rows"], points[0][0], points[-1][0], lambda value: f"{value:,.0f}", log=True)
         svg = chart(t["learning"], x, Axis(t["loss"], low, high, tick), [Line("", points, "model", band, dots=True)])
-        yield Figures([Figure(svg, t["learning"], t["learning_note"])])
+        yield Figures([Figure(svg, t["learning_figure"], t["learning_note"])])
 
 
 def _stability(view: View) -> Iterator[Block]:
@@ -90,7 +90,7 @@ def _progress(view: View, trials: list[dict[str, Any]]) -> Iterator[Block]:
         Line("", [(position + 1, loss) for position, loss in enumerate(losses)], "other", dots=True),
         Line("", [(position + 1, loss) for position, loss in enumerate(best)], "model"),
     ]
-    yield Figures([Figure(chart(t["tuning"], x, y, lines), t["tuning"], t["tuning_figure"])])
+    yield Figures([Figure(chart(t["tuning_curve"], x, y, lines), t["tuning_curve"], t["tuning_figure"])])
 
 
 def compression(view: View) -> Iterator[Block]:

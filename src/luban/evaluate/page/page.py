@@ -86,7 +86,7 @@ def key_figures(view: View) -> list[tuple[str, str, str]]:
         rows.append((view.metric(first), shown(found["value"]), span(found["low"], found["high"])))
     learnt = view.report.data.get("split", {}).get("rows", {}).get("train")
     if learnt:
-        rows.append((view.words["learnt_from"], f"{learnt:,}", view.words["unit_rows"]))
+        rows.append((view.words["learnt_from"], view.say("unit_rows", rows=f"{learnt:,}"), ""))
     for key, unit in (("p95_ms", "ms"), ("size_mb", "MB"), ("train_s", "s")):
         if view.report.costs.get(key) is not None:
             rows.append((view.words[key], f"{brief(view.report.costs[key])} {unit}", ""))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 340, 250
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 16, 38
+LEFT, RIGHT, TOP, BOTTOM = 44, 12, 24, 38
 Write = Callable[[float], str]
 
 
@@ -63,8 +63,8 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     >>> ticks(0, 1), ticks(0.62, 0.91)
     ([0.0, 0.25, 0.5, 0.75, 1.0], [0.7, 0.8, 0.9])
     """
-    if not high > low:
-        return [low]
+    if not high - low > 1e-9 * max(abs(low), abs(high), 1e-300):
+        return [low]  # one value, or two that no axis tells apart
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(size * power for size in (1, 2, 2.5, 5, 10) if size * power >= rough * 0.999)
