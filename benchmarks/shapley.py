@@ -35,7 +35,10 @@ from luban.bundle.bundle import Bundle
 NAME, PARTS = "shapley", (13, 16)
 PEER = (
     "shap==0.51.0",
-    *(f"{name}=={version(name)}" for name in ("onnxruntime", "onnx", "pyarrow", "pydantic", "safetensors")),
+    *(
+        f"{name}=={version(name)}"
+        for name in ("onnxruntime", "onnx", "pyarrow", "pydantic", "safetensors", "ftfy", "fsspec", "PyYAML")
+    ),
 )
 SAMPLES = (512, 1024, 2080, 4096, 8192)
 COALITIONS = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)

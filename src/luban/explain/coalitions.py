@@ -11,7 +11,7 @@ A Shapley value is linear in the worth of coalitions, so for n players, so many 
   Machine Learning", 2006, ch. 2), conditioned on what was asked, without noise; the Shapley values of its mean are a
   closed form. Nearly additive worths, which models mostly have, are so met with few coalitions, and interactions of
   three and more players are learnt too, which a linear regression (KernelSHAP) counts as noise. How much less alike
-  two coalitions are per player is chosen, of three, by leaving out each pair in turn;
+  two coalitions are per player is chosen, of three, by leaving out each of some pairs in turn;
 - sizes are drawn alike (Musco and Witter, "Provably Accurate Shapley Value Estimation via Leverage Score Sampling",
   2025), no coalition twice; the full and the empty one are always asked, so that values sum to their difference.
 
@@ -34,6 +34,8 @@ CORRELATIONS = (0.5, 1.0, 2.0)
 """Over n + 1: how much less alike a coalition's odd part is for each player that differs. Small ones suit worths that
 are nearly additive (trees, linear models), large ones such with many interactions (n-grams)."""
 
+JUDGES = 160
+"""Pairs by which the correlation is chosen."""
 ADDITIVE = 300.0
 """Variance of what each player adds by itself, over that of the covariance: so large that it is not shrunk."""
 
@@ -90,6 +92,7 @@ class Drawn(Design):
     def __init__(self, masks_pn: np.ndarray) -> None:
         self.coalitions = np.concatenate([masks_pn, ~masks_pn[::-1]])
         self._whole = [_Process(masks_pn, scale) for scale in CORRELATIONS]
+        self._judges = [_Process(masks_pn[:JUDGES], scale) for scale in CORRELATIONS]
         order = np.arange(1, len(masks_pn))
         self._parts = [np.concatenate([[0], part]) for part in (order[0::2], order[1::2])]
         self._halves = [[_Process(masks_pn[part], scale) for part in self._parts] for scale in CORRELATIONS]
@@ -98,7 +101,7 @@ class Drawn(Design):
         """Values under the correlation that foretells each pair from the others best."""
         worth_m = np.asarray(worth_m, np.float64)
         odd = (worth_m[: len(worth_m) // 2] - worth_m[: len(worth_m) // 2 - 1 : -1]) / 2
-        best = int(np.argmin([process.surprise(odd) for process in self._whole]))
+        best = int(np.argmin([process.surprise(odd[:JUDGES]) for process in self._judges]))
         whole = self._whole[best].shapley(odd)
         pair = zip(self._halves[best], self._parts, strict=True)
         first, second = (process.shapley(odd[part]) for process, part in pair)
