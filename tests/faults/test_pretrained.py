@@ -32,14 +32,13 @@ def made(folder: Path, model: str = "./encoder") -> Tiny:
     return Tiny.made(folder, train=train)
 
 
-def test_used_everywhere_and_trained_again_where_it_changed(tmp_path: Path) -> None:
+def test_used_kept_and_no_longer_trusted_once_its_files_changed(tmp_path: Path) -> None:
     tiny = made(tmp_path / "project")
-    tiny_bert(tiny.folder / "encoder")
-    first = tiny.done("run", "--json")
+    encoder = tiny_bert(tiny.folder / "encoder")
+    first = tiny.done("train", "--json")
     assert [row["status"] for row in first.candidates().values()] == ["trained"] * 4
-    assert str(tmp_path) not in first.out.split('"event": "candidate"')[1]
-    version = first.events[-1]["version"]
-    bundle = Bundle.load(tiny.store.fetch(version["tree"]))
+    assert not any(str(tmp_path) in str(row) for row in first.candidates().values())
+    bundle = Bundle.load(next(path.parent for path in sorted((tiny.folder / ".luban").rglob("bundle/manifest.json"))))
     asked = [{"text": "great clean room"}, {"text": "!?"}, {"price": "3"}, {"text": "\u200b", "city": "Oslo"}]
     answers = bundle.predict(asked)
     assert answers.errors == [None] * 4
@@ -47,22 +46,11 @@ def test_used_everywhere_and_trained_again_where_it_changed(tmp_path: Path) -> N
         [bundle.predict([row]).columns["probability_good"][0] for row in asked], abs=1e-6
     )
     assert tiny.done("train", "--json").kept()["train"], "nothing changed"
-    tiny_bert(tiny.folder / "encoder", seed=1)
-    assert not tiny.done("train", "--json").kept()["train"], "the encoder holds other weights"
+    (encoder / "model.safetensors").rename(encoder / "pytorch_model.bin")
+    tiny.fails("train", says=["must be safetensors", "pytorch_model.bin"])
 
 
 def test_a_hub_that_is_not_there_ends_training_before_it_begins(tmp_path: Path) -> None:
     tiny = made(tmp_path / "project", "acme/encoder")
     tiny.env |= {"HF_ENDPOINT": NOWHERE, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
     tiny.fails("train", says=["`acme/encoder` is no folder here", NOWHERE, "download it and name the folder"])
-
-
-def test_weights_that_are_no_safetensors_end_training_with_the_reason(tmp_path: Path) -> None:
-    tiny = made(tmp_path / "project")
-    folder = tiny_bert(tiny.folder / "encoder")
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    tiny.fails("train", says=["must be safetensors", "pytorch_model.bin"])
-
-
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    made(tmp_path / "project").fails("train", says=["no such folder", "as seen from the project file"])
