@@ -114,29 +114,36 @@ class _Process:
     def __init__(self, masks_pn: np.ndarray, scale: float) -> None:
         self._masks, self._scale = masks_pn, scale
 
-    @cached_property
-    def _maps(self) -> tuple[np.ndarray, np.ndarray]:
-        """Precision [p, p] of the observations, and Shapley values [n, p] of the mean per observation."""
+    @property
+    def _gram(self) -> np.ndarray:
+        """Covariance [p, p] of the observations."""
         players = self._masks.shape[1]
-        correlation = self._scale / (1 + players)
         spins = self._masks * 2.0 - 1
-        table = _covariance(players, correlation)
-        gram = table[np.rint((players - spins @ spins.T) / 2).astype(np.int64)]
+        table = _covariance(players, self._scale / (1 + players))
+        gram: np.ndarray = table[np.rint((players - spins @ spins.T) / 2).astype(np.int64)]
         gram[np.diag_indices_from(gram)] += 1e-9 * table[0]
-        precision = np.linalg.inv(gram)
-        mean = _shapley_of_covariance(players, correlation)
+        return gram
+
+    @cached_property
+    def _precision(self) -> np.ndarray:
+        return np.linalg.inv(self._gram)
+
+    @cached_property
+    def _map(self) -> np.ndarray:
+        """Shapley values [n, p] of the process' mean per observation."""
+        players = self._masks.shape[1]
+        mean = _shapley_of_covariance(players, self._scale / (1 + players))
         of_masks = mean[self._masks.astype(np.int64).T, self._masks.sum(axis=1)[None]]
-        return precision, of_masks @ precision
+        return np.asarray(np.linalg.solve(self._gram, of_masks.T).T)
 
     def surprise(self, odd_p: np.ndarray) -> float:
         """Mean squared error of each observation, the full coalition's left out, foretold from all others."""
-        precision = self._maps[0]
-        missed = (precision @ odd_p / np.diag(precision))[1:]
+        missed = (self._precision @ odd_p / np.diag(self._precision))[1:]
         return float(np.mean(missed**2)) if len(missed) else 0.0
 
     def shapley(self, odd_p: np.ndarray) -> np.ndarray:
         """Values [n]; what rounding leaves of the full coalition's worth is spread over all."""
-        found = self._maps[1] @ odd_p
+        found = self._map @ odd_p
         return np.asarray(found + (2 * odd_p[0] - found.sum()) / len(found))
 
 
