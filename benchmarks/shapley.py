@@ -8,7 +8,8 @@ exact values come from all coalitions, 65,536 for 16 parts. Both methods run in 
 environment that has shap, and ask the same function (`shapley_peer.py`). For each number of samples that
 KernelExplainer is given (2,080 is its own choice for 16 parts), `at_coalitions` is the least that Luban needs for no
 larger error over all rows, and `times_faster` the mean time of the one over that of the other, its interval from
-resampling rows. Exit status 1 if that is below 5 on the table at KernelExplainer's own choice. Errors are roots of mean squares over parts and rows, as a share of the exact values' deviation.
+resampling rows. Exit status 1 if that is below 5 on the table at KernelExplainer's own choice. Errors are roots of mean
+squares over parts and rows, as a share of the exact values' deviation.
 """
 
 from __future__ import annotations
