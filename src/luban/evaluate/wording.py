@@ -10,59 +10,9 @@ from typing import Any, Literal
 
 from luban.evaluate.page.words import SECTIONS
 from luban.evaluate.page.words_gates import GATES
+from luban.evaluate.page.words_metrics import METRIC_NAMES as METRIC_NAMES
 
 Language = Literal["en", "zh"]
-
-METRIC_NAMES: dict[Language, dict[str, tuple[str, str]]] = {
-    "en": {
-        "accuracy": ("Accuracy", "share of rows answered right"),
-        "balanced_accuracy": ("Balanced accuracy", "the same, every class counting alike"),
-        "precision": ("Precision", "share of given answers that are right"),
-        "recall": ("Recall", "share of a class that is found"),
-        "f1": ("F1", "precision and recall in one figure"),
-        "f1_micro": ("F1, micro", "F1 with every row counting alike"),
-        "f1_macro": ("F1, macro", "F1 with every class counting alike"),
-        "f1_samples": ("F1, by row", "F1 of each row's tags, every row counting alike"),
-        "subset_accuracy": ("All tags right", "share of rows whose tags are all right"),
-        "hamming_loss": ("Hamming loss", "share of decisions on a tag that are wrong; lower is better"),
-        "quadratic_kappa": ("Weighted kappa", "agreement beyond chance, ranks far off counting more"),
-        "rank_mae": ("Ranks off", "how many ranks off on average; lower is better"),
-        "roc_auc": ("ROC AUC", "chance that a row of the class ranks above another"),
-        "pr_auc": ("PR AUC", "average precision along the ranking"),
-        "log_loss": ("Log loss", "how surprised it is by the truth; lower is better"),
-        "brier": ("Brier score", "squared error of probabilities; lower is better"),
-        "ece": ("Calibration error", "gap between confidence and being right; lower is better"),
-        "mse": ("Mean squared error", "lower is better"),
-        "rmse": ("Root mean squared error", "in units of the target; lower is better"),
-        "mae": ("Mean absolute error", "how far off on average; lower is better"),
-        "r2": ("R²", "share of the variance explained"),
-        "coverage": ("Coverage", "share of truths inside the given interval"),
-    },
-    "zh": {
-        "accuracy": ("准确率", "答对的行所占的比例"),
-        "balanced_accuracy": ("平衡准确率", "各类别同等看待的准确率"),
-        "precision": ("精确率", "给出的答案中正确的比例"),
-        "recall": ("召回率", "某一类别被找出的比例"),
-        "f1": ("F1", "精确率与召回率合成的一个数"),
-        "f1_micro": ("F1（微平均）", "每一行同等看待"),
-        "f1_macro": ("F1（宏平均）", "每个类别同等看待"),
-        "f1_samples": ("F1（按行）", "每一行标签的 F1，各行同等看待"),
-        "subset_accuracy": ("标签全对率", "标签全部正确的行所占的比例"),
-        "hamming_loss": ("汉明损失", "单个标签判断出错的比例，越低越好"),
-        "quadratic_kappa": ("加权 Kappa", "超出偶然的一致程度，等级差得越远扣得越多"),
-        "rank_mae": ("平均偏差等级", "平均相差几级，越低越好"),
-        "roc_auc": ("ROC AUC", "该类别的行排在其他行之前的机会"),
-        "pr_auc": ("PR AUC", "沿排序的平均精确率"),
-        "log_loss": ("对数损失", "对真实答案的意外程度，越低越好"),
-        "brier": ("Brier 分数", "概率的平方误差，越低越好"),
-        "ece": ("校准误差", "把握与实际正确率之差，越低越好"),
-        "mse": ("均方误差", "越低越好"),
-        "rmse": ("均方根误差", "与目标同单位，越低越好"),
-        "mae": ("平均绝对误差", "平均偏差，越低越好"),
-        "r2": ("R²", "解释了的方差比例"),
-        "coverage": ("覆盖率", "真实值落在所给区间内的比例"),
-    },
-}
 
 GATE_TITLES: dict[Language, dict[str, str]] = {
     "en": {},  # gates are asked in English; their own titles stand
