@@ -14,7 +14,8 @@ Knows no optimiser and no schedule.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from contextlib import AbstractContextManager
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,12 +35,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and ("can't allocate memory" in says or "not enough memory" in says)
 
 
+def computing(learner: Learner, precision: Precision) -> AbstractContextManager[Any]:
+    """What a learner's module computes inside is computed in this precision."""
+    device = next(learner.module.parameters()).device.type
+    found: AbstractContextManager[Any] = torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
+    return found
+
+
 class Gradients:
     """Computes gradients of a learner's loss into its parameters."""
 
     def __init__(self, learner: Learner, recipe: Recipe, precision: Precision) -> None:
         self._learner, self._recipe, self._precision = learner, recipe, precision
-        self._device = next(learner.module.parameters()).device.type
 
     def compute(self, batches: Sequence[np.ndarray], pieces: int = 1) -> float:
         """Set the gradients of the mean loss over all rows; gives that loss.
@@ -69,8 +76,7 @@ class Gradients:
         return (clean + moved).detach() / 2
 
     def _losses(self, rows: np.ndarray, perturb: Perturb | None) -> Tensor:
-        enabled = self._precision == "bf16"
-        with torch.autocast(self._device, torch.bfloat16, enabled=enabled):
+        with computing(self._learner, self._precision):
             losses: Tensor = self._learner.losses(rows, self._recipe, perturb)
         return losses.double() if losses.dtype == torch.float64 else losses.float()
 

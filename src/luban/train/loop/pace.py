@@ -44,19 +44,18 @@ RESERVE = 0.9
 
 
 @dataclass(frozen=True)
-class Pace:
-    """The decision `pace`."""
+class Machine:
+    """The decision `machine`: what steps are computed with."""
 
     threads: int
     precision: Precision
-    max_steps: int | None
 
 
 @dataclass(frozen=True)
 class Plan:
     """How far a run goes: `horizon` steps are scheduled, and it ends after `stop` at the latest."""
 
-    pace: Pace
+    precision: Precision
     per_epoch: int
     horizon: int
     stop: int
@@ -66,15 +65,15 @@ class Plan:
     pieces: tuple[tuple[int, int], ...] = ()
 
     @classmethod
-    def first(cls, learner: Learner, recipe: Recipe, pace: Pace, seconds: float) -> Plan:
-        """As far as the recipe and the clock allow."""
+    def first(cls, learner: Learner, recipe: Recipe, precision: Precision, pace: int | None, seconds: float) -> Plan:
+        """As far as the recipe and the clock allow; `pace`: steps that there is time for."""
         per_epoch = steps_per_epoch(learner, recipe)
-        bounds = [per_epoch * recipe.epochs, recipe.max_steps, pace.max_steps]
+        bounds = [per_epoch * recipe.epochs, recipe.max_steps, pace]
         horizon = min(bound for bound in bounds if bound is not None)
-        return cls(pace, per_epoch, horizon, horizon, recipe.evaluations_per_epoch, seconds)
+        return cls(precision, per_epoch, horizon, horizon, recipe.evaluations_per_epoch, seconds)
 
     @classmethod
-    def again(cls, learner: Learner, recipe: Recipe, pace: Pace, found: dict[str, Any], refit: bool) -> Plan:
+    def again(cls, learner: Learner, recipe: Recipe, precision: Precision, found: dict[str, Any], refit: bool) -> Plan:
         """As far as an earlier run went, by its decision `steps`; a refit as far as its best weights."""
         per_epoch = steps_per_epoch(learner, recipe)
         stretch = per_epoch / found["per_epoch"]
@@ -83,7 +82,7 @@ class Plan:
             return max(int(steps * stretch + 0.5), 1)
 
         return cls(
-            pace,
+            precision,
             per_epoch,
             scaled(found["horizon"]),
             scaled(found["best_step"] if refit else found["steps"]),
@@ -125,42 +124,58 @@ def settled(learner: Learner) -> Iterator[None]:
             np.random.set_state(numpy_state)
 
 
-def decided(learner: Learner, recipe: Recipe, context: FitContext, began: float) -> Pace:
-    """The decision `pace`: made now by measuring, or as it was made before."""
+def machine(learner: Learner, recipe: Recipe, context: FitContext) -> Machine:
+    """Threads and precision: measured now, or as they were decided before."""
 
     def make() -> dict[str, Any]:
         torch.set_num_threads(context.num_threads)
+        return {"threads": context.num_threads, "precision": _precision(learner, recipe, context.seed)}
+
+    return Machine(**context.decide("machine", make))
+
+
+def pace(learner: Learner, recipe: Recipe, context: FitContext, precision: Precision, began: float) -> int | None:
+    """Steps that there is time for, by one that is timed; None where there is time without end."""
+
+    def make() -> int | None:
+        if math.isinf(context.seconds_left):
+            return None
+        batch_s = _timed(learner, recipe, context.seed, [precision]).get(precision)
+        if batch_s is None:
+            return None
         left = context.seconds_left - (time.monotonic() - began)
-        precision, step_s = _measured(learner, recipe, context, math.isfinite(left))
-        steps = None if step_s is None else max(int(left * RESERVE / max(step_s, 1e-9)), 1)
-        return {"threads": context.num_threads, "precision": precision, "max_steps": steps}
+        return max(int(left * RESERVE / max(batch_s * recipe.accumulate, 1e-9)), 1)
 
-    return Pace(**context.decide("pace", make))
+    steps: int | None = context.decide("pace", make)
+    return steps
 
 
-def _measured(learner: Learner, recipe: Recipe, context: FitContext, timed: bool) -> tuple[Precision, float | None]:
-    """The precision, and seconds of a step where that is asked for."""
-    asked: Precision = "bf16" if recipe.precision == "bf16" else "fp32"
-    may_choose = recipe.precision == "auto" and computes_bf16(next(learner.module.parameters()).device)
-    if not (timed or may_choose):
-        return asked, None
+def _precision(learner: Learner, recipe: Recipe, seed: int) -> Precision:
+    if recipe.precision != "auto":
+        return recipe.precision
+    if not computes_bf16(next(learner.module.parameters()).device):
+        return "fp32"
+    taken = _timed(learner, recipe, seed, ["fp32"])
+    if taken.get("fp32", 0.0) < WORTH_S:
+        return "fp32"
+    taken |= _timed(learner, recipe, seed, ["bf16"] if taken["fp32"] >= SLOW_S else ["fp32", "bf16"])
+    return "bf16" if taken["fp32"] >= GAIN * taken.get("bf16", math.inf) else "fp32"
+
+
+def _timed(learner: Learner, recipe: Recipe, seed: int, precisions: Sequence[Precision]) -> dict[Precision, float]:
+    """Seconds of a typical batch in each precision, the learner left as it was; none where memory is too short."""
     buffers = {name: tensor.clone() for name, tensor in learner.module.named_buffers()}
-    rows = _typical(learner, recipe, context.seed)
     try:
-        taken = _fastest(learner, recipe, rows, [asked])
-        if may_choose and taken[asked] >= WORTH_S:
-            taken |= _fastest(learner, recipe, rows, ["bf16"] if taken[asked] >= SLOW_S else ["fp32", "bf16"])
-            asked = "bf16" if taken["fp32"] >= GAIN * taken["bf16"] else "fp32"
+        return _fastest(learner, recipe, _typical(learner, recipe, seed), precisions)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        return asked, None  # the loop will cut its batches, and say so
+        return {}  # the loop will cut its batches, and say so
     finally:
         learner.module.zero_grad(set_to_none=True)
         with torch.no_grad():
             for name, tensor in learner.module.named_buffers():
                 tensor.copy_(buffers[name])
-    return asked, taken[asked] * recipe.accumulate if timed else None
 
 
 def _typical(learner: Learner, recipe: Recipe, seed: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 Decided here:
 
-- what the clock and the machine decide is settled before the first step (`pace`) or recorded after the
+- what the clock and the machine decide is settled before the first step (`machine`, `pace`) or recorded after the
   last (`steps`), and replayed: the same decisions give the same bits;
 - the best weights are those of the least validation loss, and the module has them in the end;
 - a refit has no validation rows: it makes as many epochs as gave the best weights before, on the same
@@ -30,9 +30,9 @@ from luban.models.base import FitContext
 from luban.models.neural.learner import Learner, Trained
 from luban.models.neural.recipe import Recipe
 from luban.train.loop.checkpoint import Facts, State, generators, pack, restore, unpack
-from luban.train.loop.gradients import Gradients, is_out_of_memory
+from luban.train.loop.gradients import Gradients, computing, is_out_of_memory
 from luban.train.loop.order import batches
-from luban.train.loop.pace import Plan, decided, settled
+from luban.train.loop.pace import Plan, machine, pace, settled
 from luban.train.loop.schedule import share
 from luban.train.loop.weights import Average, Layers, Steps
 
@@ -47,18 +47,23 @@ def train(learner: Learner, recipe: Recipe, context: FitContext) -> Trained:
     began = time.monotonic()
     with settled(learner):
         layers = Layers(learner, recipe)
-        pace = decided(learner, recipe, context, began)
-        torch.set_num_threads(pace.threads)
+        using = machine(learner, recipe, context)
+        torch.set_num_threads(using.threads)
+        if recipe.frozen_layers:
+            with computing(learner, using.precision):
+                learner.freeze(recipe.frozen_layers)
+        fits = pace(learner, recipe, context, using.precision, began)
         made: list[Trained] = []
 
         def make() -> dict[str, Any]:
-            run = _Run(learner, recipe, context, layers, Plan.first(learner, recipe, pace, context.seconds_left), began)
+            plan = Plan.first(learner, recipe, using.precision, fits, context.seconds_left)
+            run = _Run(learner, recipe, context, layers, plan, began)
             made.append(run.through())
             return run.decision()
 
         found = context.decide("steps", make)
         if not made:
-            plan = Plan.again(learner, recipe, pace, found, refit=not len(context.y_valid))
+            plan = Plan.again(learner, recipe, using.precision, found, refit=not len(context.y_valid))
             made.append(_Run(learner, recipe, context, layers, plan, began).through())
         return made[0]
 
@@ -75,7 +80,7 @@ class _Run:
         module = learner.module
         self._steps = Steps(layers, recipe)
         self._average = Average(recipe, layers.learning, plan.horizon // 2)
-        self._gradients = Gradients(learner, recipe, plan.pace.precision)
+        self._gradients = Gradients(learner, recipe, plan.precision)
         weights = {**layers.learning, **dict(module.named_buffers())}
         self._facts = Facts(pieces=[list(p) for p in plan.pieces], halved=list(plan.halved))
         self._state = State(weights, layers.learning, self._steps.optimizer, self._average.mean, {}, self._facts)

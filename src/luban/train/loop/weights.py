@@ -46,8 +46,6 @@ class Layers:
         self.learning = {name: self._named[name] for name in kept if self._named[name].requires_grad}
         """Parameters that learn, sooner or later, by name."""
         self._thawed = -1
-        if recipe.frozen_layers:
-            learner.freeze(recipe.frozen_layers)
 
     def _of(self, layers: Sequence[Sequence[str]]) -> list[str]:
         return [name for layer in layers for name in layer]
