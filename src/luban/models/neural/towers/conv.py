@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Conv(Tower):
     """Convolutions side by side over embeddings, each pooled by its maximum; from scratch, fast."""
 
-    recipe: ClassVar[dict[str, Any]] = {"learning_rate": 2e-3, "epochs": 12}
+    recipe: ClassVar[dict[str, Any]] = {"learning_rate": 2e-3, "epochs": 6, "batch_rows": 64}
 
     class Config(Tower.Config):
         """What it reads, and how large it is."""

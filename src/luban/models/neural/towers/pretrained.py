@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Pretrained(Tower):
     """A BERT-style encoder from a folder, a hub or a mirror, trained on for this task."""
 
-    recipe: ClassVar[dict[str, Any]] = {"learning_rate": 5e-5, "epochs": 4, "layer_decay": 0.9, "batch_rows": 16}
+    recipe: ClassVar[dict[str, Any]] = {"learning_rate": 3e-4, "epochs": 4, "layer_decay": 0.65, "batch_rows": 16}
 
     class Config(Tower.Config):
         """Which encoder, and how it is read."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Transformer(Tower):
     """Layers of attention over embeddings with positions, from scratch."""
 
-    recipe: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "epochs": 12, "l2": 0.05}
+    recipe: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "epochs": 8, "batch_rows": 64, "l2": 0.05}
 
     class Config(Tower.Config):
         """What it reads, and how large it is."""
