@@ -10,11 +10,12 @@ import pytest
 from .blocks import RUN, Block, Page, blocks, commands, same_json, same_text
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
-FRESH = ("README.md", "docs/guide/init.md")
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
+FRESH = ("README.md", "README.zh-CN.md", "docs/guide/init.md")
 """Pages that begin with nothing but reviews.csv; the others begin in a finished project."""
 NOT_RUN = {
     "README.md": ["these commands install packages"] * 2,
+    "README.zh-CN.md": ["these commands install packages"] * 2,
 }
 """Blocks that are left out, by page."""
 
