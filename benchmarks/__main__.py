@@ -23,7 +23,19 @@ from benchmarks.figures import emit
 from benchmarks.page import update
 from benchmarks.peers import ROOT
 
-BENCHMARKS = ("reviews", "tables", "near_duplicates", "prepare_rows", "ngrams", "startup", "serve_row", "report", "shapley", "loop")
+BENCHMARKS = (
+    "reviews",
+    "tables",
+    "near_duplicates",
+    "prepare_rows",
+    "ngrams",
+    "startup",
+    "serve_row",
+    "report",
+    "shapley",
+    "loop",
+    "fine_tune",
+)
 
 
 def measured(name: str, quick: bool) -> list[dict[str, Any]] | None:

@@ -56,3 +56,6 @@ def test_killed_in_mid_epoch(tmp_path: Path) -> None:
     assert manifests[0]["identity"] == manifests[1]["identity"]
     decisions = [json.loads((folder / "decisions.json").read_bytes())["train"] for folder in (ours, theirs)]
     assert decisions[0]["neural:steps"] == decisions[1]["neural:steps"]
+    curve = json.loads((ours / "training.json").read_bytes())["curves"]["neural"]
+    assert [row["step"] for row in curve][-1] == decisions[0]["neural:steps"]["steps"]
+    assert all(row["valid"] > 0 and row["loss"] > 0 for row in curve)

@@ -32,12 +32,12 @@ from luban.train.loop.gradients import Gradients, Precision, is_out_of_memory
 from luban.train.loop.order import batches, num_batches
 
 TURNS = 3
-"""How often a batch is timed."""
-SLOW_S = 0.2
-"""Batches that take so long are timed once: whatever disturbs that is small beside it."""
-GAIN = 1.1
+"""How often a batch is timed, at most."""
+BATCHES_PER_TURN = 50
+"""Batches of the whole training for each turn, so that measuring stays a small share of it."""
+GAIN = 1.2
 """bf16 is chosen where fp32 takes so many times as long."""
-WORTH_S = 0.01
+WORTH_S = 0.02
 """Batches that are faster than this stay in fp32: there is nothing to gain."""
 RESERVE = 0.9
 """Of the time left: what is planned for."""
@@ -155,10 +155,9 @@ def _precision(learner: Learner, recipe: Recipe, seed: int) -> Precision:
         return recipe.precision
     if not computes_bf16(next(learner.module.parameters()).device):
         return "fp32"
-    taken = _timed(learner, recipe, seed, ["fp32"])
+    taken = _timed(learner, recipe, seed, ["fp32", "bf16"])
     if taken.get("fp32", 0.0) < WORTH_S:
         return "fp32"
-    taken |= _timed(learner, recipe, seed, ["bf16"] if taken["fp32"] >= SLOW_S else ["fp32", "bf16"])
     return "bf16" if taken["fp32"] >= GAIN * taken.get("bf16", math.inf) else "fp32"
 
 
@@ -188,18 +187,19 @@ def _typical(learner: Learner, recipe: Recipe, seed: int) -> np.ndarray:
 def _fastest(
     learner: Learner, recipe: Recipe, rows: np.ndarray, precisions: Sequence[Precision]
 ) -> dict[Precision, float]:
-    """Seconds of a batch in each precision: the least of some turns, of one where that is long already."""
+    """Seconds of a batch in each precision: the least of some turns."""
     learner.module.train()
     for precision in precisions:
         Gradients(learner, recipe, precision).compute([rows[:1]])  # whatever is set up at the first call
+    planned = num_batches(learner.num_rows, recipe.batch_rows) * recipe.epochs
+    if recipe.max_steps is not None:
+        planned = min(planned, recipe.max_steps * recipe.accumulate)
     taken: dict[Precision, float] = {}
-    for _ in range(TURNS):
+    for _ in range(min(TURNS, 1 + planned // BATCHES_PER_TURN)):
         for precision in precisions:
             start = time.perf_counter()
             Gradients(learner, recipe, precision).compute([rows])
             taken[precision] = min(taken.get(precision, math.inf), time.perf_counter() - start)
-        if min(taken.values()) >= SLOW_S:
-            break
     return taken
 
 
