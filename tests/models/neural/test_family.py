@@ -33,7 +33,9 @@ def graph_of(model) -> bytes:
 @pytest.mark.parametrize("tower", list(SMALL))
 def test_learns_and_is_the_same_exported(tower, kind):
     made = context(kind)
-    model = fit(family(SMALL[tower], epochs=15, recipe={"learning_rate": 0.01, "batch_rows": 32}), kind, made, arrays(300))
+    model = fit(
+        family(SMALL[tower], epochs=15, recipe={"learning_rate": 0.01, "batch_rows": 32}), kind, made, arrays(300)
+    )
     constant_loss = made.loss(np.tile(constant(made.y_valid, made.head), (60, 1)), made.y_valid)
     found = model.predict(made.valid)
     assert made.loss(found, made.y_valid) < 0.9 * constant_loss

@@ -29,9 +29,6 @@ class Neural(Family):
     extra: ClassVar[str] = "neural"
     requires: ClassVar[tuple[str, ...]] = ("torch",)
     costly: ClassVar[bool] = True
-    exempt: ClassVar[dict[str, str]] = {
-        "weights_are_rows": "a row of weight 2 has twice the gradient in one step, two rows have it in two steps"
-    }
     heads: ClassVar[tuple[str, ...]] = ("binary", "softmax", "real")
     weighs: ClassVar[bool] = True
     exempt: ClassVar[dict[str, str]] = {
