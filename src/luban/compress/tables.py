@@ -37,8 +37,8 @@ def rounded(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A table [size, n] in int8, and its scales: [size, 1] or, of narrow tables, [n].
 
     >>> values, scale = rounded(np.array([[-1.0], [0.5]], np.float32))
-    >>> values.ravel().tolist(), scale.round(4).tolist()
-    ([-127, 64], [0.0079])
+    >>> values.ravel().tolist(), round(float(scale[0]), 4)
+    ([-127, 64], 0.0079)
     """
     by_row = table.shape[1] >= MIN_ROW
     largest = np.abs(table).max(axis=1 if by_row else 0, keepdims=by_row)
