@@ -25,6 +25,7 @@ from benchmarks.peers import ROOT
 
 BENCHMARKS = (
     "reviews",
+    "reviews_neural",
     "tables",
     "near_duplicates",
     "prepare_rows",
