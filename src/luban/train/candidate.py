@@ -178,20 +178,27 @@ def train_candidate(
     graph = bench.export(fitted)
     found = GraphModel(graph).predict(data.arrays(inputs.pairs, "test"))
     facts = {
-        "name": spec.name,
-        "family": spec.choice.kind,
-        "config": spec.choice.config.identity(),
+        **_facts(spec, bench, fitted),
         "loss": calibrated_loss(data, valid, data.y("valid")),
         "parity": max(difference(data, valid, data.y("valid"), found, test), _parity_of(fitted, members)),
-        "blocks": [block.name for block in bench.blocks],
-        "voters": [member.name for member in getattr(fitted, "members", ())],
-        "notes": getattr(fitted, "notes", ""),
         "decisions": decisions,
         "curve": curve,
     }
     checkpoint = {name: np.ascontiguousarray(a) for name, a in sorted(fitted.checkpoint().items())}
     _write(folder, facts, graph, checkpoint, {"valid": valid, "test": test})
     (folder / "seconds.json").write_bytes(canonical(round(time.monotonic() - began, 3)))
+
+
+def _facts(spec: Spec, bench: _Bench, fitted: Fitted) -> dict[str, Any]:
+    """What a candidate is, apart from what was measured."""
+    return {
+        "name": spec.name,
+        "family": spec.choice.kind,
+        "config": spec.choice.config.identity(),
+        "blocks": [block.name for block in bench.blocks],
+        "voters": [member.name for member in getattr(fitted, "members", ())],
+        "notes": getattr(fitted, "notes", ""),
+    }
 
 
 def _write(
