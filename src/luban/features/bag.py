@@ -21,7 +21,7 @@ import numpy as np
 from luban.catalog import Config
 from luban.features.base import Encoder, EncoderState, Value, subjects_or_rows
 from luban.features.hashing import HashTable
-from luban.features.kinds import BagConfig, Encoded, Kind, concatenate
+from luban.features.kinds import BagConfig, Encoded, Kind, in_blocks
 from luban.features.ngrams import Units, term_keys, units, window_keys
 from luban.features.terms import fit_terms
 
@@ -91,11 +91,7 @@ class NgramBag(Encoder):
 
     def encode(self, values: Sequence[Value]) -> Encoded:
         """Bags of [B] texts: `ids` ascending within a row, `weights`, `offsets`, `present`."""
-        blocks = [self._encode(values[a : a + _BLOCK]) for a in range(0, len(values), _BLOCK)] or [self._encode(values)]
-        if len(blocks) == 1:
-            return blocks[0]
-        parts = concatenate([{f".{name}": part for name, part in block.parts.items()} for block in blocks])
-        return Encoded({name[1:]: part for name, part in parts.items()}, sum(block.cut for block in blocks))
+        return in_blocks(values, _BLOCK, self._encode)
 
     def _encode(self, values: Sequence[Value]) -> Encoded:
         found = units(values, self.config)

@@ -19,7 +19,7 @@ What a family wants is data: `Want(kind, config)`. This module knows no column t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -247,6 +247,15 @@ def concatenate(batches: Sequence[Arrays]) -> Arrays:
         else:
             out[name] = np.concatenate(pieces)
     return out
+
+
+def in_blocks(values: Sequence[object], rows: int, encode: Callable[[Sequence[object]], Encoded]) -> Encoded:
+    """`encode` of so many values at a time, so that what it needs meanwhile stays small; as if of all at once."""
+    blocks = [encode(values[start : start + rows]) for start in range(0, max(len(values), 1), rows)]
+    if len(blocks) == 1:
+        return blocks[0]
+    parts = concatenate([{f".{name}": part for name, part in block.parts.items()} for block in blocks])
+    return Encoded({name[1:]: part for name, part in parts.items()}, sum(block.cut for block in blocks))
 
 
 MAX_ENTRIES = 1 << 20

@@ -21,7 +21,7 @@ from luban.catalog import Config
 from luban.errors import ConfigError
 from luban.features.base import Encoder, EncoderState, Value, subjects_or_rows
 from luban.features.hashing import HashTable
-from luban.features.kinds import BagConfig, Encoded, Kind, TokensConfig, concatenate
+from luban.features.kinds import BagConfig, Encoded, Kind, TokensConfig, in_blocks
 from luban.features.ngrams import term_keys, units
 from luban.features.terms import fit_terms
 
@@ -102,11 +102,7 @@ class Tokens(Encoder):
 
     def encode(self, values: Sequence[Value]) -> Encoded:
         """Sequences of [B] texts: flat `ids` and `mask` (all True), `offsets`, `present`."""
-        blocks = [self._encode(values[a : a + _BLOCK]) for a in range(0, len(values), _BLOCK)] or [self._encode(values)]
-        if len(blocks) == 1:
-            return blocks[0]
-        parts = concatenate([{f".{name}": part for name, part in block.parts.items()} for block in blocks])
-        return Encoded({name[1:]: part for name, part in parts.items()}, sum(block.cut for block in blocks))
+        return in_blocks(values, _BLOCK, self._encode)
 
     def _encode(self, values: Sequence[Value]) -> Encoded:
         rows, cut = self._reader.read(values, self.config.max_tokens)
