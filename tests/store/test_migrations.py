@@ -3,12 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, insert, inspect, text
 
 from luban.errors import StoreError
 from luban.store.ledger import Ledger
 from luban.store.migrations import MIGRATIONS, migrate, schema_number
-from luban.store.tables import METADATA
+from luban.store.tables import METADATA, meta
 
 
 def add_note(connection: Connection) -> None:
@@ -76,3 +76,29 @@ def test_a_migration_that_fails_leaves_the_ledger_as_it_was(tmp_path: Path) -> N
 def test_every_row_has_a_workspace() -> None:
     for table in METADATA.tables.values():
         assert next(iter(table.primary_key)).name == "workspace", table.name
+
+
+def test_a_ledger_of_the_first_schema_number_gets_the_tables_of_serving(tmp_path: Path) -> None:
+    fresh = create_engine(f"sqlite:///{tmp_path / 'fresh.db'}")
+    old = create_engine(f"sqlite:///{tmp_path / 'old.db'}")
+    added = ("deployments", "api_keys", "jobs", "answers", "feedback", "reviews")
+    with fresh.begin() as connection:
+        migrate(connection)
+    with old.begin() as connection:
+        METADATA.create_all(connection, [table for name, table in METADATA.tables.items() if name not in added])
+        connection.execute(insert(meta).values(workspace="*", key="schema", value="1"))
+        assert migrate(connection) == 1
+    with fresh.begin() as a, old.begin() as b:
+        for name in METADATA.tables:
+            columns = [
+                [
+                    (c["name"], str(c["type"]).replace("DOUBLE", "REAL"), c["nullable"])
+                    for c in inspect(one).get_columns(name)
+                ]
+                for one in (a, b)
+            ]
+            assert columns[0] == columns[1], name
+            assert inspect(a).get_pk_constraint(name) == inspect(b).get_pk_constraint(name)
+            assert sorted(i["name"] or "" for i in inspect(a).get_indexes(name)) == sorted(
+                i["name"] or "" for i in inspect(b).get_indexes(name)
+            )

@@ -9,14 +9,60 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import ColumnElement, Connection, insert, inspect, select, update
+from sqlalchemy import ColumnElement, Connection, insert, inspect, select, text, update
 
 from luban.errors import StoreError
 from luban.store.tables import METADATA, meta
 
 Migration = Callable[[Connection], None]
 
-MIGRATIONS: tuple[Migration, ...] = ()
+_SERVING = (
+    """CREATE TABLE deployments (
+        workspace TEXT NOT NULL, model TEXT NOT NULL, deployment TEXT NOT NULL, revision BIGINT NOT NULL, state TEXT
+        NOT NULL, actor TEXT NOT NULL, time TEXT NOT NULL, PRIMARY KEY (workspace, model, deployment)
+    )""",
+    """CREATE TABLE api_keys (
+        workspace TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, hash TEXT NOT NULL, role TEXT NOT NULL, models
+        TEXT NOT NULL, limits TEXT NOT NULL, created TEXT NOT NULL, created_by TEXT NOT NULL, expires DOUBLE
+        PRECISION, revoked TEXT, PRIMARY KEY (workspace, id)
+    )""",
+    """CREATE TABLE jobs (
+        workspace TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, model TEXT NOT NULL, status TEXT NOT NULL,
+        actor TEXT NOT NULL, request TEXT NOT NULL, result TEXT, error TEXT, progress DOUBLE PRECISION NOT NULL,
+        attempts BIGINT NOT NULL, max_attempts BIGINT NOT NULL, not_before DOUBLE PRECISION NOT NULL, owner TEXT,
+        expires DOUBLE PRECISION NOT NULL, cancel BIGINT NOT NULL, created TEXT NOT NULL, started TEXT, ended TEXT,
+        PRIMARY KEY (workspace, id)
+    )""",
+    "CREATE INDEX jobs_by_status ON jobs (workspace, status, not_before)",
+    """CREATE TABLE answers (
+        workspace TEXT NOT NULL, request_id TEXT NOT NULL, position BIGINT NOT NULL, model TEXT NOT NULL, deployment
+        TEXT NOT NULL, version BIGINT NOT NULL, arm TEXT NOT NULL, time DOUBLE PRECISION NOT NULL, answer TEXT NOT
+        NULL, confidence DOUBLE PRECISION, row TEXT, PRIMARY KEY (workspace, request_id, position)
+    )""",
+    "CREATE INDEX answers_by_time ON answers (workspace, model, time)",
+    """CREATE TABLE feedback (
+        workspace TEXT NOT NULL, request_id TEXT NOT NULL, position BIGINT NOT NULL, model TEXT NOT NULL, time DOUBLE
+        PRECISION NOT NULL, actor TEXT NOT NULL, truth TEXT, figures TEXT NOT NULL, PRIMARY KEY (workspace,
+        request_id, position)
+    )""",
+    "CREATE INDEX feedback_by_time ON feedback (workspace, model, time)",
+    """CREATE TABLE reviews (
+        workspace TEXT NOT NULL, request_id TEXT NOT NULL, position BIGINT NOT NULL, model TEXT NOT NULL, version
+        BIGINT NOT NULL, time DOUBLE PRECISION NOT NULL, reasons TEXT NOT NULL, row TEXT NOT NULL, answer TEXT NOT
+        NULL, confidence DOUBLE PRECISION, status TEXT NOT NULL, taken_by TEXT, taken_until DOUBLE PRECISION, truth
+        TEXT, decided_by TEXT, decided TEXT, PRIMARY KEY (workspace, request_id, position)
+    )""",
+    "CREATE INDEX reviews_by_status ON reviews (workspace, model, status, time)",
+)
+
+
+def _add_serving(connection: Connection) -> None:
+    """Tables of what serving knows: deployments, API keys, jobs, answers, feedback, reviews."""
+    for statement in _SERVING:
+        connection.execute(text(statement))
+
+
+MIGRATIONS: tuple[Migration, ...] = (_add_serving,)
 
 _WORKSPACE = "*"  # the schema number is the whole ledger's; no workspace can be called so
 

@@ -23,8 +23,8 @@ def _number(column: str, primary_key: bool = False) -> Column[Any]:
     return Column(column, BigInteger, primary_key=primary_key, nullable=False, autoincrement=False)
 
 
-def _seconds(column: str) -> Column[Any]:
-    return Column(column, Double, nullable=False)
+def _seconds(column: str, nullable: bool = False) -> Column[Any]:
+    return Column(column, Double, nullable=nullable)
 
 
 def _table(name: str, *columns: Column[Any]) -> Table:
@@ -100,6 +100,100 @@ aliases = _table(
     _number("version"),
     _text("time"),
 )
+
+deployments = _table(
+    "deployments",
+    _text("model", primary_key=True),
+    _text("deployment", primary_key=True),
+    _number("revision"),  # grows with every change
+    _text("state"),  # JSON: arms and weights, shadow, canary, test
+    _text("actor"),
+    _text("time"),
+)
+
+api_keys = _table(
+    "api_keys",
+    _text("id", primary_key=True),
+    _text("name"),
+    _text("hash"),  # SHA-256 of the key, in hexadecimal; the key itself is nowhere
+    _text("role"),
+    _text("models"),  # JSON: names, or null for all
+    _text("limits"),  # JSON: limits of this key alone
+    _text("created"),
+    _text("created_by"),
+    _seconds("expires", nullable=True),
+    _text("revoked", nullable=True),
+)
+
+jobs = _table(
+    "jobs",
+    _text("id", primary_key=True),
+    _text("kind"),
+    _text("model"),
+    _text("status"),  # waiting, running, done, failed, cancelled
+    _text("actor"),
+    _text("request"),  # JSON; large things are blobs that it names
+    _text("result", nullable=True),  # JSON
+    _text("error", nullable=True),
+    _seconds("progress"),  # 0 to 1
+    _number("attempts"),
+    _number("max_attempts"),
+    _seconds("not_before"),
+    _text("owner", nullable=True),  # who works on it
+    _seconds("expires"),  # when its owner must have said that it lives
+    _number("cancel"),  # 1: its owner should stop
+    _text("created"),
+    _text("started", nullable=True),
+    _text("ended", nullable=True),
+)
+Index("jobs_by_status", jobs.c.workspace, jobs.c.status, jobs.c.not_before)
+
+answers = _table(
+    "answers",
+    _text("request_id", primary_key=True),
+    _number("position", primary_key=True),  # of the row in its request, from 0
+    _text("model"),
+    _text("deployment"),
+    _number("version"),
+    _text("arm"),
+    _seconds("time"),
+    _text("answer"),  # JSON
+    _seconds("confidence", nullable=True),
+    _text("row", nullable=True),  # JSON, where rows are kept
+)
+Index("answers_by_time", answers.c.workspace, answers.c.model, answers.c.time)
+
+feedback = _table(
+    "feedback",
+    _text("request_id", primary_key=True),
+    _number("position", primary_key=True),
+    _text("model"),
+    _seconds("time"),
+    _text("actor"),
+    _text("truth", nullable=True),  # JSON
+    _text("figures"),  # JSON: business figures by name
+)
+Index("feedback_by_time", feedback.c.workspace, feedback.c.model, feedback.c.time)
+
+reviews = _table(
+    "reviews",
+    _text("request_id", primary_key=True),
+    _number("position", primary_key=True),
+    _text("model"),
+    _number("version"),
+    _seconds("time"),
+    _text("reasons"),  # JSON: why a person should look
+    _text("row"),  # JSON
+    _text("answer"),  # JSON
+    _seconds("confidence", nullable=True),
+    _text("status"),  # open, taken, done, dropped
+    _text("taken_by", nullable=True),
+    _seconds("taken_until", nullable=True),
+    _text("truth", nullable=True),  # JSON: what the person decided
+    _text("decided_by", nullable=True),
+    _text("decided", nullable=True),
+)
+Index("reviews_by_status", reviews.c.workspace, reviews.c.model, reviews.c.status, reviews.c.time)
 
 audit = _table(
     "audit",
