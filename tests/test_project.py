@@ -88,6 +88,19 @@ def test_set(tmp_path: Path) -> None:
     assert "section.field=value" in refused(tmp_path, GOOD, "nonsense")
 
 
+def test_settings_in_environment_variables_come_before_those_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUBAN__SERVE__PORT", "8080")
+    monkeypatch.setenv("LUBAN__TRAIN__MODELS", "[trees]")
+    project, _ = load_project(write(tmp_path, GOOD))
+    assert project.serve.port == 8080
+    assert [choice.kind for choice in project.train.models if not isinstance(choice, str)] == ["trees"]
+    assert load_project(write(tmp_path, GOOD), ["serve.port=9"])[0].serve.port == 9
+    monkeypatch.setenv("LUBAN__SERVE__PROT", "1")
+    assert "`port`" in refused(tmp_path, GOOD)
+
+
 def test_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "luban.yaml").write_bytes(b"name: \xff\n")
     with pytest.raises(ConfigError, match="byte 6"):

@@ -31,6 +31,7 @@ ORDER = [
     ("project", "workshop"),
     ("look",),
     ("lifecycle", "templates", "doctor"),
+    ("deploy", "client"),
     ("cli",),
     ("checks",),
 ]

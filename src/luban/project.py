@@ -8,6 +8,7 @@ variables (`luban.store.home`, `luban.serve`), never from the file. This module 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -63,10 +64,24 @@ class Project(Config):
     serve: ServeConfig = Field(default_factory=ServeConfig)
 
 
+PREFIX = "LUBAN__"
+
+
+def settings_from(environment: Mapping[str, str]) -> list[str]:
+    """Overrides that stand in environment variables: `LUBAN__SERVE__PORT=8080` is `serve.port=8080`.
+
+    >>> settings_from({"LUBAN__SERVE__PORT": "8080", "HOME": "/root"})
+    ['serve.port=8080']
+    """
+    found = {name.removeprefix(PREFIX): value for name, value in environment.items() if name.startswith(PREFIX)}
+    return [f"{name.replace('__', '.').lower()}={value}" for name, value in sorted(found.items())]
+
+
 def load_project(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Project, Path]:
     """The project in `path` (a file, or the folder that holds luban.yaml), and its folder.
 
-    `overrides` are `section.field=value`, the value read as YAML. Raises ConfigError.
+    `overrides` are `section.field=value`, the value read as YAML; they come after those that stand in
+    environment variables (`settings_from`). Raises ConfigError.
     """
     file = Path(path)
     file = file / FILE if file.is_dir() else file
@@ -75,7 +90,7 @@ def load_project(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Proje
     text = _text(file)
     node = _compose(text, file)
     raw = _plain(node, file)
-    for override in overrides:
+    for override in [*settings_from(os.environ), *overrides]:
         _override(raw, override)
     return read_project(raw, file.name, node), file.resolve().parent
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from luban.serve.asking import Answered
 from luban.serve.live import FolderOrigin, LiveBundle
 from luban.serve.metrics import MAX_VALUES, Metrics
 
 
 def test_values_beyond_the_limit_are_counted_together() -> None:
     metrics = Metrics(LiveBundle(FolderOrigin(Path("/nowhere")), 1))
-    values = Counter({f"class {number}": 1 for number in range(MAX_VALUES + 5)})
+    answers = [{"label": f"class {number}"} for number in range(MAX_VALUES + 5)]
+    reply: Any = SimpleNamespace(
+        answers=answers, num_errors=0, arm=SimpleNamespace(served=SimpleNamespace(counted="label"))
+    )
+    question: Any = None
     for _ in range(2):
-        metrics.answered(Answered(b"", 1, 0, values))
+        metrics.answered(question, reply)
     text = metrics.render("")[0].decode()
     lines = [line for line in text.splitlines() if line.startswith("luban_answers_total{")]
     assert len(lines) == MAX_VALUES + 1

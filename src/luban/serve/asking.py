@@ -1,6 +1,6 @@
-"""From a request's body to rows, and from a bundle's answers to a response's body.
+"""The body of `/v1/predict`, and of its answer.
 
-The one form of a request:  {"rows": [{"column": value, ...}, ...], "options": {...}}
+The one form of a request:  {"rows": [{"column": value, ...}, ...], "options": {...}, "explain": false}
 and of a response:          {"model", "version", "identity", "answers": [...], "request_id"}
 
 One answer a row, in order. What is wrong with the body as a whole is a `Problem`; what is wrong with one
@@ -11,8 +11,7 @@ schema that are no inputs (the target, ids) may be sent and are not read.
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -20,56 +19,17 @@ from pydantic import ValidationError
 
 from luban.catalog import nearest
 from luban.serve.problems import Problem
-from luban.tasks.base import TaskOptions
+from luban.serve.question import Entry, Question, Reply
 
 if TYPE_CHECKING:
-    from luban.bundle.bundle import Bundle
-    from luban.data.table import Table
-    from luban.serve.live import Served
+    from luban.tasks.base import TaskOptions
 
-FIELDS = ("rows", "options")
+FIELDS = ("rows", "options", "explain")
 _FORM = 'Send {"rows": [{"column": value, ...}, ...]}, and "options" if you like; see /openapi.json.'
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The rows of one request, unchecked, and its options."""
-
-    rows: list[Any]
-    options: TaskOptions
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A response's body, and what metrics count: rows, row errors, and answers by value."""
-
-    body: bytes
-    num_rows: int
-    num_errors: int
-    values: Counter[str]
-
-
-def answer(body: bytes, served: Served, max_rows: int, request_id: str) -> Answered:
-    """Everything between the two bodies. Raises Problem."""
-    asked = read(body, served.bundle, max_rows)
-    faults = [fault(row, served.columns, served.lists) for row in asked.rows]
-    good = [row for row, reason in zip(asked.rows, faults, strict=True) if reason is None]
-    table = served.bundle.predict(good, asked.options) if good else None
-    answers, num_errors = _merged(faults, table)
-    data = {
-        "model": served.name,
-        "version": served.version,
-        "identity": served.bundle.identity,
-        "answers": answers,
-        "request_id": request_id,
-    }
-    # Numbers that do not exist (NaN) become null: JSON has no word for them.
-    packed = orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Answered(packed, len(faults), num_errors, _values(table, served.counted))
-
-
-def read(body: bytes, bundle: Bundle, max_rows: int) -> Asked:
-    """Rows and options of a body. Raises Problem where it is not JSON or not of the one form."""
+def read(body: bytes, entry: Entry, max_rows: int) -> Question:
+    """The question that a body asks. Raises Problem where it is not JSON or not of the one form."""
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -80,26 +40,51 @@ def read(body: bytes, bundle: Bundle, max_rows: int) -> Asked:
             {"offset": error.pos},
         ) from None
     if not isinstance(found, dict):
-        raise _wrong("", f"The body must be an object, but got {_named(found)}.")
+        raise wrong("", f"The body must be an object, but got {_named(found)}.")
     for name in found:
         if name not in FIELDS:
             close = nearest(name, FIELDS)
-            raise _wrong("", f"There is no member `{name}`." + (f" Did you mean `{close}`?" if close else ""))
+            raise wrong("", f"There is no member `{name}`." + (f" Did you mean `{close}`?" if close else ""))
     rows = found.get("rows")
     if not isinstance(rows, list):
-        raise _wrong("/rows", f"`rows` must be a list of objects, but got {_named(rows)}.")
+        raise wrong("/rows", f"`rows` must be a list of objects, but got {_named(rows)}.")
     if len(rows) > max_rows:
-        raise Problem(
-            "too-many-rows",
-            f"`rows` must hold at most {max_rows} rows, but got {len(rows)}.",
-            "Send fewer rows a request, or use `luban predict` for whole files.",
-        )
-    return Asked(rows, _options(found.get("options"), bundle.task.Options))
+        raise too_many(len(rows), max_rows)
+    explain = found.get("explain", False)
+    if not isinstance(explain, bool):
+        raise wrong("/explain", f"`explain` must be true or false, but got {_named(explain)}.")
+    if explain:
+        raise wrong("/explain", "`explain` is reserved: reasons with an answer are not built yet.")
+    return Question(entry, rows, found.get("options"), explain=explain)
 
 
-def _options(found: Any, options: type[TaskOptions]) -> TaskOptions:
+def write(reply: Reply, request_id: str) -> bytes:
+    """The body of an answer. Numbers that do not exist (NaN) become null: JSON has no word for them."""
+    served = reply.arm.served
+    data = {
+        "model": served.name,
+        "version": served.version,
+        "identity": served.bundle.identity,
+        "answers": reply.answers,
+        **reply.extra,
+        "request_id": request_id,
+    }
+    return orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def too_many(count: int, max_rows: int) -> Problem:
+    """What to say to a request of too many rows."""
+    return Problem(
+        "too-many-rows",
+        f"`rows` must hold at most {max_rows} rows, but got {count}.",
+        "Send fewer rows a request, or use `luban predict` for whole files.",
+    )
+
+
+def read_options(found: Mapping[str, Any] | None, options: type[TaskOptions]) -> TaskOptions | None:
+    """The task's options, None where none were given. Raises Problem."""
     if found is None:
-        return options()
+        return None
     try:
         return options.model_validate(found)
     except ValidationError as error:
@@ -116,7 +101,8 @@ def _options(found: Any, options: type[TaskOptions]) -> TaskOptions:
         ) from None
 
 
-def _wrong(pointer: str, detail: str) -> Problem:
+def wrong(pointer: str, detail: str) -> Problem:
+    """What to say to a body of another form; `pointer` is a JSON pointer to the place."""
     return Problem("wrong-shape", detail, _FORM, {"errors": [{"pointer": pointer, "detail": detail}]})
 
 
@@ -141,23 +127,3 @@ def _named(value: Any) -> str:
 
 def _short(name: str) -> str:
     return name if len(name) <= 80 else name[:80] + "…"
-
-
-def _merged(faults: list[str | None], table: Table | None) -> tuple[list[dict[str, Any]], int]:
-    """Answers and faults in the order of the rows, and how many rows have an error."""
-    given = table.rows() if table is not None else []
-    bad = sum(1 for error in table.errors if error is not None) if table is not None else 0
-    num_faults = len(faults) - faults.count(None)
-    if len(given) + num_faults != len(faults):
-        raise AssertionError(f"{len(faults) - num_faults} rows were asked, but {len(given)} were answered")
-    if not num_faults:
-        return given, bad
-    rest = iter(given)
-    return [next(rest) if reason is None else {"error": reason} for reason in faults], bad + num_faults
-
-
-def _values(table: Table | None, column: str | None) -> Counter[str]:
-    if table is None or column is None:
-        return Counter()
-    given = [v for v, error in zip(table.columns[column], table.errors, strict=True) if error is None]
-    return Counter(str(one) for v in given for one in (v if isinstance(v, list) else [v]))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from luban.errors import BundleError, LubanError
+from luban.serve.fleet import Arm, Routing
 
 if TYPE_CHECKING:
     from luban.bundle.bundle import Bundle
@@ -152,12 +153,23 @@ class LiveBundle:
         """Why nothing, or not the newest, is served; "" if all is well."""
         self.num_loaded = 0
         self.num_refused = 0
+        self._routing: Routing | None = None
         self._origin = origin
         self._poll_s = poll_s
         self._load = load if load is not None else _load
         self._refused: str | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the model; "" for a folder that is not loaded yet."""
+        return self.now.name if self.now is not None else getattr(self._origin, "name", "")
+
+    @property
+    def routing(self) -> Routing | None:
+        """How questions are shared out; None where nothing is loaded."""
+        return self._routing
 
     def start(self) -> None:
         """Look once, then go on looking in a thread of its own.
@@ -208,6 +220,7 @@ class LiveBundle:
         except Exception as error:  # Whatever a damaged model makes a library raise: the old one stays.
             self._refuse(wanted, f"{type(error).__name__}: {error}", error)
         else:
+            self._routing = Routing((Arm("champion", served),))
             self.now, self.reason, self._refused = served, "", None
             self.num_loaded += 1
             LOG.info("model loaded", extra={"fields": {**_fields(wanted), "identity": served.bundle.identity}})

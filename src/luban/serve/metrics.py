@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 from prometheus_client.exposition import choose_encoder
 
 if TYPE_CHECKING:
-    from luban.serve.asking import Answered
     from luban.serve.live import LiveBundle
+    from luban.serve.question import Question, Reply
 
 MAX_VALUES = 100
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -39,7 +39,7 @@ class Metrics:
         self._answers = Counter("luban_answers", "Answers by value.", ["value"], registry=registry)
         self._by_route: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._by_value: dict[str, Counter] = {}
-        self._waiting = Gauge("luban_waiting_requests", "Larger requests at work or waiting.", registry=registry)
+        self._waiting = Gauge("luban_waiting_requests", "Requests at work or waiting.", registry=registry)
         self._info = Gauge(
             "luban_model_info", "The model that answers.", ["model", "version", "identity"], registry=registry
         )
@@ -60,21 +60,30 @@ class Metrics:
         found[1].observe(seconds)
 
     def waiting(self, count: int) -> None:
-        """Tell how many larger requests are at work or wait."""
+        """Tell how many requests are at work or wait."""
         self._waiting.set(count)
 
-    def answered(self, answered: Answered) -> None:
-        """Count the rows of one request. Called by one thread at a time."""
-        self._rows.inc(answered.num_rows)
-        if answered.num_errors:
-            self._row_errors.inc(answered.num_errors)
-        for value, count in answered.values.items():
-            found = self._by_value.get(value)
-            if found is None:
-                found = self._answers.labels(value if len(self._by_value) < MAX_VALUES else "(other)")
-                if len(self._by_value) < MAX_VALUES:
-                    self._by_value[value] = found
-            found.inc(count)
+    def answered(self, question: Question, reply: Reply) -> None:
+        """Count the rows of one request."""
+        self._rows.inc(len(reply.answers))
+        if reply.num_errors:
+            self._row_errors.inc(reply.num_errors)
+        column = reply.arm.served.counted
+        if column is None:
+            return
+        for answer in reply.answers:
+            value = answer.get(column)
+            for one in value if isinstance(value, list) else (value,):
+                if one is not None:
+                    self._value(str(one))
+
+    def _value(self, value: str) -> None:
+        found = self._by_value.get(value)
+        if found is None:
+            found = self._answers.labels(value if len(self._by_value) < MAX_VALUES else "(other)")
+            if len(self._by_value) < MAX_VALUES:
+                self._by_value[value] = found
+        found.inc()
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The figures now, and their media type, as a scraper's Accept header asks."""

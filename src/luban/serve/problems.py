@@ -16,7 +16,9 @@ KINDS: dict[str, tuple[int, str]] = {
     "not-json": (400, "The body is not JSON."),
     "bad-request": (400, "The request cannot be read."),
     "no-key": (401, "An API key is needed."),
+    "not-allowed": (403, "This caller may not do that."),
     "no-such-path": (404, "There is nothing at this path."),
+    "no-such-model": (404, "There is no such model."),
     "wrong-method": (405, "This path does not answer this method."),
     "too-slow": (408, "The body came too slowly."),
     "too-large": (413, "The body is too large."),
@@ -25,7 +27,8 @@ KINDS: dict[str, tuple[int, str]] = {
     "wrong-shape": (422, "The body is JSON, but not what this model is asked with."),
     "internal": (500, "The server failed to answer."),
     "no-model": (503, "No model is loaded yet."),
-    "busy": (503, "Too many large requests are waiting."),
+    "busy": (503, "Too many requests are waiting."),
+    "too-late": (504, "The answer would come too late."),
 }
 MEDIA_TYPE = "application/problem+json"
 Extra = Mapping[str, str | int | list[dict[str, str]]]

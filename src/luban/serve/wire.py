@@ -13,6 +13,9 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
+
+from luban.serve.question import ANYBODY, Caller
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -46,10 +49,22 @@ class Request:
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self._query: bytes = scope.get("query_string", b"")
         self._headers = {name.lower(): value for name, value in scope["headers"]}
         self._receive = receive
+        self.parts: dict[str, str] = {}
+        """What stands in the path for each part in braces."""
+        self.route = ""
+        """The path as it stands in the table of routes, once it was found."""
+        self.caller: Caller = ANYBODY
+        """Who asks, once the door was passed."""
         given = self.header("x-request-id")
         self.id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """Parameters of the query string; of several of one name, the last."""
+        return dict(parse_qsl(self._query.decode("latin-1"), keep_blank_values=True))
 
     def header(self, name: str) -> str:
         """A header's value, "" where it is absent; `name` in small letters."""

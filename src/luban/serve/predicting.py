@@ -1,0 +1,97 @@
+"""`/v1/predict` and `/v1/models/{model}/predict`: rows as JSON."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from luban.serve.asking import read, write
+from luban.serve.config import ServeConfig
+from luban.serve.desk import Desk
+from luban.serve.problems import Problem
+from luban.serve.question import Entry
+from luban.serve.routes import Route
+from luban.serve.wire import Request, Response, TooLarge
+
+STICKY, TIMEOUT = "x-sticky-key", "x-timeout-ms"
+
+
+class Predicting:
+    """The handlers of the one form of this server."""
+
+    def __init__(self, desk: Desk, config: ServeConfig) -> None:
+        self._desk = desk
+        self._config = config
+
+    def routes(self) -> list[Route]:
+        """What this file answers."""
+        return [
+            Route("POST", "/v1/predict", self.predict),
+            Route("POST", "/v1/models/{model}/predict", self.predict),
+        ]
+
+    async def predict(self, request: Request) -> Response:
+        """One answer a row."""
+        check_type(request)
+        entry = entry_of(request, self._desk)
+        admission = self._desk.admit(entry)
+        try:
+            question = read(await body_of(request, self._config), entry, self._config.max_rows)
+            question.sticky = request.header(STICKY)
+            question.deadline = deadline_of(request)
+            return Response(write(await self._desk.ask(question), request.id))
+        finally:
+            admission.leave()
+
+
+def entry_of(request: Request, desk: Desk) -> Entry:
+    """Who asks which model. Raises Problem where there is no such model, or it is not theirs to ask."""
+    model = desk.fleet.live(request.parts.get("model", "")).name
+    if not request.caller.may_ask(model):
+        detail = f"{request.caller.name} may not ask the model `{model}`."
+        raise Problem("not-allowed", detail, "Ask for a key that may.")
+    length = request.header("content-length")
+    return Entry(request.caller, model, request.id, int(length) if length.isdecimal() else 0)
+
+
+def deadline_of(request: Request) -> float:
+    """When nobody waits any more, by `time.monotonic`. Raises Problem where the header is no number."""
+    text = request.header(TIMEOUT)
+    if not text:
+        return math.inf
+    try:
+        timeout_ms = float(text)
+    except ValueError:
+        timeout_ms = math.nan
+    if not timeout_ms > 0:
+        detail = f"The header {TIMEOUT} must be milliseconds above 0, but got {text[:40]}."
+        raise Problem("bad-request", detail, "Send a number, or leave it out.")
+    return time.monotonic() + timeout_ms / 1000
+
+
+async def body_of(request: Request, config: ServeConfig) -> bytes:
+    """The whole body, within the limits. Raises Problem, Disconnected."""
+    limit, timeout_s = config.max_body_bytes, config.body_timeout_s
+    # What is left of an unread body must not be taken for the next request.
+    closing = {"connection": "close"}
+    try:
+        return await request.body(limit, timeout_s)
+    except TooLarge:
+        detail = f"The body must have at most {limit} bytes."
+        raise Problem("too-large", detail, "Send fewer rows a request.", {"max_bytes": limit}, closing) from None
+    except TimeoutError:
+        detail = f"The body was not complete after {timeout_s:g} s."
+        raise Problem("too-slow", detail, "Send fewer rows a request.", None, closing) from None
+
+
+def check_type(request: Request) -> None:
+    """Only JSON is read: a foreign page in a browser cannot send that without being asked first."""
+    media_type, _, parameters = request.header("content-type").partition(";")
+    charset = parameters.partition("charset=")[2].strip(' "').lower()
+    if media_type.strip().lower() != "application/json" or charset not in ("", "utf-8"):
+        detail = f"The content type must be application/json, but got {media_type.strip()[:80] or 'none'}."
+        raise Problem("not-json-type", detail, "Send the header `Content-Type: application/json`.")
+    coding = request.header("content-encoding")
+    if coding.lower() not in ("", "identity"):
+        detail = f"The body must not be encoded, but got {coding[:80]}."
+        raise Problem("not-json-type", detail, "Send it without compression.")

@@ -1,0 +1,72 @@
+"""Routes: which handler answers a path and a method, and the least role that it takes.
+
+A path may have parts in braces (`/v2/models/{model}/infer`); each takes one piece of a path. Plain
+paths are found at once, the others in order. Knows no handler's meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from luban.catalog import nearest
+from luban.serve.problems import Problem
+from luban.serve.question import Role
+from luban.serve.wire import Request, Response
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one path. `role` is the least that a caller must have; None lets everybody in."""
+
+    method: str
+    path: str
+    handler: Handler
+    role: Role | None = "caller"
+
+
+class Router:
+    """A table of routes."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._plain: dict[str, dict[str, Route]] = {}
+        self._patterns: dict[str, tuple[re.Pattern[str], dict[str, Route]]] = {}
+        for route in routes:
+            if "{" in route.path:
+                pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", route.path))
+                self._patterns.setdefault(route.path, (pattern, {}))[1][route.method] = route
+            else:
+                self._plain.setdefault(route.path, {})[route.method] = route
+
+    def paths(self) -> list[str]:
+        """All paths, as they were given."""
+        return [*self._plain, *self._patterns]
+
+    def find(self, request: Request) -> Route | Response:
+        """The route of a request, whose `parts` it fills; or the answer to OPTIONS. Raises Problem."""
+        methods = self._plain.get(request.path) or self._matched(request)
+        if methods is None:
+            close = nearest(request.path, self.paths())
+            todo = f"Did you mean `{close}`?" if close else f"Paths: {', '.join(self.paths())}."
+            raise Problem("no-such-path", "This server does not have that path.", todo)
+        found = methods.get("GET" if request.method == "HEAD" else request.method)
+        if found is not None:
+            return found
+        names = [*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"]
+        allowed = {"allow": ", ".join(names)}
+        if request.method == "OPTIONS":
+            return Response(b"", 204, headers=allowed)
+        detail = f"`{request.path}` answers {', '.join(methods)}, but got {request.method}."
+        raise Problem("wrong-method", detail, f"Send {next(iter(methods))}.", headers=allowed)
+
+    def _matched(self, request: Request) -> dict[str, Route] | None:
+        for pattern, methods in self._patterns.values():
+            found = pattern.fullmatch(request.path)
+            if found is not None:
+                request.parts = {name: unquote(value) for name, value in found.groupdict().items()}
+                return methods
+        return None
