@@ -7,6 +7,14 @@ from typing import Any
 import httpx
 import pytest
 
+from luban.serve.app import App
+from luban.serve.config import ServeConfig
+from luban.serve.keys import Keys
+from luban.serve.live import LiveBundle
+from luban.serve.openapi import openapi, summary_of
+
+from .conftest import FakeBundle, HandOrigin
+
 validator = pytest.importorskip("openapi_spec_validator")
 Draft202012Validator = pytest.importorskip("jsonschema").Draft202012Validator
 
@@ -14,6 +22,13 @@ Draft202012Validator = pytest.importorskip("jsonschema").Draft202012Validator
 def check(document: dict[str, Any], schema: str, value: Any) -> None:
     whole = {"$ref": f"#/components/schemas/{schema}", "components": document["components"]}
     Draft202012Validator(whole).validate(value)
+
+
+def check_response(document: dict[str, Any], response: httpx.Response) -> None:
+    """A response to GET is as its path says."""
+    said = document["paths"][response.request.url.path]["get"]["responses"][str(response.status_code)]
+    schema = said["content"]["application/json"]["schema"]
+    Draft202012Validator({**schema, "components": document["components"]}).validate(response.json())
 
 
 @pytest.fixture
@@ -45,9 +60,8 @@ def test_its_examples_are_what_happens(client: httpx.Client, document: dict[str,
 def test_what_comes_back_fits(client: httpx.Client, document: dict[str, Any]) -> None:
     rows = [{"text": "a"}, {"text": "bad"}, {"tex": 1}, 5]
     check(document, "Response", client.post("/v1/predict", json={"rows": rows, "options": None}).json())
-    check(document, "Ready", client.get("/ready").json())
-    check(document, "Health", client.get("/health").json())
-    check(document, "Model", client.get("/v1/model").json())
+    for path in ("/ready", "/health", "/v1/model"):
+        check_response(document, client.get(path))
     for response in (
         client.post("/v1/predict"),
         client.post("/v1/predict", json={}),
@@ -55,6 +69,24 @@ def test_what_comes_back_fits(client: httpx.Client, document: dict[str, Any]) ->
         client.get("/none"),
     ):
         check(document, "Problem", response.json())
+
+
+def test_every_route_is_described(origin: HandOrigin, bundle: FakeBundle, config: ServeConfig) -> None:
+    live = LiveBundle(origin, config.poll_s)
+    live.check()
+    app = App(live, config, Keys())
+    try:
+        routes = app.router.routes
+        document = openapi(live.now, routes, ["reviews"], True)  # type: ignore[arg-type]
+    finally:
+        app.close()
+    validator.validate(document)
+    assert {(route.method.lower(), route.path) for route in routes} == {
+        (method, path) for path, methods in document["paths"].items() for method in methods
+    }
+    assert not [route.path for route in routes if not summary_of(route)], "a handler needs a docstring, or a describe"
+    names = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
+    assert len(names) == len(set(names))
 
 
 class TestWithAKey:

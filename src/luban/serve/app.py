@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from luban.serve import about
 from luban.serve.batching import Batcher
 from luban.serve.config import ServeConfig
 from luban.serve.desk import Desk, Finisher, Guard, Listener
@@ -50,16 +51,16 @@ class App:
         finishers: Sequence[Finisher] = ()
         listeners: Sequence[Listener] = (self._metrics,)
         self.desk = Desk(Fleet({live.name: live}), self._batcher, guards, finishers, listeners)
-        self._router = Router([*Predicting(self.desk, config).routes(), *self._own_routes()])
+        self.router = Router([*Predicting(self.desk, config).routes(), *self._own_routes()])
 
     def _own_routes(self) -> list[Route]:
         return [
-            Route("GET", "/v1/model", self._model, "viewer"),
-            Route("GET", "/openapi.json", self._openapi, "viewer"),
-            Route("GET", "/metrics", self._figures, None if self._config.open_metrics else "viewer"),
-            Route("GET", "/health", self._health, None),
-            Route("GET", "/ready", self._ready, None),
-            Route("GET", "/", self._page, None),
+            Route("GET", "/v1/model", self._model, "viewer", about.MODEL),
+            Route("GET", "/openapi.json", self._openapi, "viewer", about.OPENAPI),
+            Route("GET", "/metrics", self._figures, None if self._config.open_metrics else "viewer", about.FIGURES),
+            Route("GET", "/health", self._health, None, about.HEALTH),
+            Route("GET", "/ready", self._ready, None, about.READY),
+            Route("GET", "/", self._page, None, about.PAGE),
         ]
 
     def close(self) -> None:
@@ -102,7 +103,7 @@ class App:
             return Problem("internal", "An error inside the server; it is in its log.", todo).response(request.id)
 
     async def _route(self, request: Request) -> Response:
-        route = self._router.find(request)
+        route = self.router.find(request)
         if isinstance(route, Response):
             return route
         request.route = route.path
@@ -148,7 +149,9 @@ class App:
         return _json(model_facts(self._served()))
 
     async def _openapi(self, request: Request) -> Response:
-        return _json(openapi(self._served(), bool(self._keys)))
+        live = self.desk.fleet.live(request.query.get("model", ""))
+        served = live.now if live.now is not None else self._served()
+        return _json(openapi(served, self.router.routes, self.desk.fleet.names(), bool(self._keys)))
 
     async def _figures(self, request: Request) -> Response:
         body, media_type = self._metrics.render(request.header("accept"))

@@ -1,36 +1,41 @@
-"""The OpenAPI 3.1 description of a served bundle, made from the bundle itself.
+"""The OpenAPI 3.1 description of a server, made from its routes and the bundle that it serves.
 
-Columns come from its schema, options from its task's request model, answer columns from its task;
+What a route takes and gives stands beside the route (`operations.py`); here are the schemas that all share.
+Columns come from the bundle's schema, options from its task's request model, answer columns from its task;
 the examples are real rows of the bundle and its own answers to them. Nothing here knows a task or a
-column type: a column is described by how its parsed values are stored.
+column type: a column is described by how its parsed values are stored. Nor does it know a path.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from luban import __version__
+from luban.serve.operations import TEXT, YES_OR_NO, Body, Json, list_of, object_of, or_null, ref
 from luban.serve.problems import KINDS, MEDIA_TYPE
 
 if TYPE_CHECKING:
     from luban.data.schema import Column
     from luban.serve.live import Served
+    from luban.serve.routes import Route
 
-Json = dict[str, Any]
-_PREDICT_PROBLEMS = (400, 401, 408, 413, 415, 422, 500, 503)
+REQUEST_ID: Json = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "description": "Comes back with the answer; made where it is absent or no plain token.",
+    "schema": {"type": "string", "maxLength": 128},
+}
 
 
-def openapi(served: Served, needs_key: bool) -> Json:
-    """The whole document."""
-    paths: Json = {
-        "/v1/predict": {"post": _predict(served, needs_key)},
-        "/v1/model": {"get": _get("Facts of the model that answers now.", "Model", needs_key)},
-        "/health": {"get": _get("Whether the server is alive.", "Health", False)},
-        "/ready": {"get": _ready()},
-        "/metrics": {"get": _get_text("Figures for Prometheus.", "text/plain", needs_key)},
-    }
+def openapi(served: Served, routes: Iterable[Route], models: Sequence[str], needs_key: bool) -> Json:
+    """The whole document. `models` are the names that a part `{model}` of a path may be."""
+    paths: Json = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, served, models, needs_key)
     document: Json = {
         "openapi": "3.1.0",
         "info": {
@@ -70,95 +75,81 @@ def model_facts(served: Served) -> Json:
     }
 
 
-def _secured(operation: Json, needs_key: bool) -> Json:
-    return {**operation, "security": [{"bearer": []}, {"key": []}]} if needs_key else operation
+def summary_of(route: Route) -> str:
+    """What a route does, in a sentence."""
+    return route.describe.summary or (route.handler.__doc__ or "").strip().partition("\n")[0]
 
 
-def _ref(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _content(schema: str, example: Json | None = None) -> Json:
-    body: Json = {"schema": _ref(schema)}
-    if example is not None:
-        body["example"] = example
-    return {"application/json": body}
-
-
-def _problem(status: int) -> Json:
-    titles = [title for code, title in KINDS.values() if code == status]
-    return {"description": " ".join(titles), "content": {MEDIA_TYPE: {"schema": _ref("Problem")}}}
-
-
-def _predict(served: Served, needs_key: bool) -> Json:
-    rows = served.bundle.example_rows()[:2]
-    answers: Json | None = None
-    if rows:
-        answers = {
-            "model": served.name,
-            "version": served.version,
-            "identity": served.bundle.identity,
-            "answers": served.bundle.predict(rows).rows(),
-            "request_id": "0123456789abcdef0123456789abcdef",
-        }
-    request_id: Json = {
-        "name": "X-Request-ID",
-        "in": "header",
-        "description": "Comes back with the answer; made where it is absent or no plain token.",
-        "schema": {"type": "string", "maxLength": 128},
-    }
-    operation = {
-        "operationId": "predict",
-        "summary": "One answer a row, in order; a bad row gets an error and stops no other.",
-        "parameters": [request_id],
-        "requestBody": {"required": True, "content": _content("Request", {"rows": rows} if rows else None)},
+def _operation(route: Route, served: Served, models: Sequence[str], needs_key: bool) -> Json:
+    about = route.describe
+    locked = needs_key and route.role is not None
+    statuses = {*about.problems, *((401, 403) if locked else ())}
+    success: Json = {"description": "Success."}
+    if about.status != 204:
+        success["content"] = _content(about.given(), served)
+    operation: Json = {
+        "operationId": _name(route),
+        "summary": summary_of(route),
+        "parameters": [*_parameters(route, models), REQUEST_ID],
         "responses": {
-            "200": {"description": "Answers.", "content": _content("Response", answers)},
-            **{str(status): _problem(status) for status in _PREDICT_PROBLEMS if needs_key or status != 401},
+            str(about.status): success,
+            **{str(status): _problem(status) for status in sorted(statuses)},
+            "default": _problem(),
         },
     }
-    return _secured(operation, needs_key)
-
-
-def _get(summary: str, schema: str, needs_key: bool) -> Json:
-    responses = {"200": {"description": summary, "content": _content(schema)}}
-    if needs_key:
-        responses["401"] = _problem(401)
-    return _secured({"operationId": schema.lower(), "summary": summary, "responses": responses}, needs_key)
-
-
-def _get_text(summary: str, media_type: str, needs_key: bool) -> Json:
-    responses = {"200": {"description": summary, "content": {media_type: {"schema": {"type": "string"}}}}}
-    return _secured({"operationId": "metrics", "summary": summary, "responses": responses}, needs_key)
-
-
-def _ready() -> Json:
-    operation = _get("Whether a model is loaded and tested.", "Ready", False)
-    operation["responses"]["503"] = _problem(503)
+    if about.taken():
+        operation["requestBody"] = {"required": True, "content": _content(about.taken(), served)}
+    if locked:
+        operation["security"] = [{"bearer": []}, {"key": []}]
     return operation
+
+
+def _name(route: Route) -> str:
+    words = re.findall(r"\w+", route.path.replace("/v1/", "/"))
+    return "_".join([route.method.lower(), *words]) if words else f"{route.method.lower()}_page"
+
+
+def _parameters(route: Route, models: Sequence[str]) -> list[Json]:
+    known: Json = {"model": {"enum": list(models)}, **route.describe.parts}
+    parts: list[Json] = [
+        {"name": name, "in": "path", "required": True, "schema": known.get(name, {"type": "string", "minLength": 1})}
+        for name in re.findall(r"\{(\w+)\}", route.path)
+    ]
+    asked = [("query", route.describe.query), ("header", route.describe.headers)]
+    return [*parts, *({"name": n, "in": where, "schema": s} for where, group in asked for n, s in group.items())]
+
+
+def _content(bodies: Sequence[Body], served: Served) -> Json:
+    content: Json = {}
+    for body in bodies:
+        found: Json = {"schema": body.schema} if body.schema is not None else {}
+        example = body.example(served) if body.example is not None else None
+        if example is not None:
+            found["example"] = example
+        content[body.media_type] = found
+    return content
+
+
+def _problem(status: int | None = None) -> Json:
+    titles = [title for code, title in KINDS.values() if code == status]
+    text = " ".join(titles) or "Whatever else was wrong."
+    return {"description": text, "content": {MEDIA_TYPE: {"schema": ref("Problem")}}}
 
 
 def _schemas(served: Served) -> Json:
     options, defined = _options(served)
-    identity = {"model": {"type": "string"}, "version": {"type": ["integer", "null"]}, "identity": {"type": "string"}}
-    answers: Json = {"type": "array", "items": {"oneOf": [_ref("Answer"), _ref("RowError")]}}
+    identity: Json = {"model": TEXT, "version": or_null({"type": "integer"}), "identity": TEXT}
+    answers = list_of({"oneOf": [ref("Answer"), ref("RowError")]})
+    asked: Json = {"rows": list_of(ref("Row")), "options": or_null(ref("Options")), "explain": YES_OR_NO}
     return {
         **defined,
         "Row": _row(served),
         "Options": options,
-        "Request": _object(
-            {
-                "rows": {"type": "array", "items": _ref("Row")},
-                "options": {"anyOf": [_ref("Options"), {"type": "null"}]},
-            },
-            required=["rows"],
-        ),
-        "Answer": _object({name: _answer(kind) for name, kind in served.bundle.columns.items()}),
-        "RowError": _object({"error": {"type": "string", "description": "Why this row got no answer."}}),
-        "Response": _object({**identity, "answers": answers, "request_id": {"type": "string"}}),
-        "Model": {"type": "object", "properties": identity, "required": list(identity)},
-        "Health": _object({"status": {"const": "alive"}}),
-        "Ready": _object({"status": {"const": "ready"}, **identity, "newest_refused": {"type": ["string", "null"]}}),
+        "Request": object_of(asked, required=["rows"]),
+        "Answer": object_of({name: _answer(kind) for name, kind in served.bundle.columns.items()}, more=True),
+        "RowError": object_of({"error": {"type": "string", "description": "Why this row got no answer."}}),
+        "Response": object_of({**identity, "answers": answers, "request_id": TEXT}, more=True),
+        "Identity": object_of(identity, more=True),
         "Problem": _problem_schema(),
     }
 
@@ -168,17 +159,8 @@ def _answer(kind: str) -> Json:
     return {"type": [kind, "null"], **listed}
 
 
-def _object(properties: Json, required: list[str] | None = None) -> Json:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties) if required is None else required,
-        "additionalProperties": False,
-    }
-
-
 def _row(served: Served) -> Json:
-    schema = _object({column.name: _column(served, column) for column in served.bundle.schema.columns}, required=[])
+    schema = object_of({column.name: _column(served, column) for column in served.bundle.schema.columns}, required=[])
     schema["description"] = "Columns by name; an absent one is a missing value, but one input at least must be there."
     return schema
 
@@ -202,16 +184,14 @@ def _options(served: Served) -> tuple[Json, Json]:
 
 
 def _problem_schema() -> Json:
-    text = {"type": "string"}
-    schema = _object(
+    return object_of(
         {
             "type": {"enum": [f"urn:luban:problem:{kind}" for kind in KINDS]},
-            "title": text,
+            "title": TEXT,
             "status": {"type": "integer"},
-            "detail": text,
+            "detail": TEXT,
             "todo": {"type": "string", "description": "What to do about it."},
-            "request_id": text,
-        }
+            "request_id": TEXT,
+        },
+        more=True,
     )
-    schema["additionalProperties"] = True
-    return schema

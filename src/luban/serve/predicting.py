@@ -4,16 +4,48 @@ from __future__ import annotations
 
 import math
 import time
+from typing import TYPE_CHECKING
 
 from luban.serve.asking import read, write
 from luban.serve.config import ServeConfig
 from luban.serve.desk import Desk
+from luban.serve.operations import NUMBER, TEXT, Body, Json, Operation, ref
 from luban.serve.problems import Problem
 from luban.serve.question import Entry
 from luban.serve.routes import Route
 from luban.serve.wire import Request, Response, TooLarge
 
+if TYPE_CHECKING:
+    from luban.serve.live import Served
+
 STICKY, TIMEOUT = "x-sticky-key", "x-timeout-ms"
+
+
+def _asked(served: Served) -> Json | None:
+    rows = served.bundle.example_rows()[:2]
+    return {"rows": rows} if rows else None
+
+
+def _answered(served: Served) -> Json | None:
+    rows = served.bundle.example_rows()[:2]
+    if not rows:
+        return None
+    return {
+        "model": served.name,
+        "version": served.version,
+        "identity": served.bundle.identity,
+        "answers": served.bundle.predict(rows).rows(),
+        "request_id": "0123456789abcdef0123456789abcdef",
+    }
+
+
+DESCRIBED = Operation(
+    "One answer a row, in order; a bad row gets an error and stops no other.",
+    takes=Body(ref("Request"), example=_asked),
+    gives=Body(ref("Response"), example=_answered),
+    headers={STICKY: TEXT, TIMEOUT: NUMBER | {"exclusiveMinimum": 0}},
+    problems=(400, 408, 413, 415, 422, 429, 500, 503, 504),
+)
 
 
 class Predicting:
@@ -26,8 +58,8 @@ class Predicting:
     def routes(self) -> list[Route]:
         """What this file answers."""
         return [
-            Route("POST", "/v1/predict", self.predict),
-            Route("POST", "/v1/models/{model}/predict", self.predict),
+            Route("POST", "/v1/predict", self.predict, describe=DESCRIBED),
+            Route("POST", "/v1/models/{model}/predict", self.predict, describe=DESCRIBED),
         ]
 
     async def predict(self, request: Request) -> Response:

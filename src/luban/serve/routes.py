@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from luban.catalog import nearest
+from luban.serve.operations import Operation
 from luban.serve.problems import Problem
 from luban.serve.question import Role
 from luban.serve.wire import Request, Response
@@ -21,21 +22,27 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Route:
-    """One method of one path. `role` is the least that a caller must have; None lets everybody in."""
+    """One method of one path. `role` is the least that a caller must have; None lets everybody in.
+
+    `describe` is what OpenAPI says of it (`operations.py`). A route without it is described by the first
+    line of its handler's docstring, as one that takes nothing and gives JSON.
+    """
 
     method: str
     path: str
     handler: Handler
     role: Role | None = "caller"
+    describe: Operation = field(default_factory=Operation)
 
 
 class Router:
     """A table of routes."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes: tuple[Route, ...] = tuple(routes)
         self._plain: dict[str, dict[str, Route]] = {}
         self._patterns: dict[str, tuple[re.Pattern[str], dict[str, Route]]] = {}
-        for route in routes:
+        for route in self.routes:
             if "{" in route.path:
                 pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", route.path))
                 self._patterns.setdefault(route.path, (pattern, {}))[1][route.method] = route
