@@ -81,7 +81,7 @@ def test_every_row_has_a_workspace() -> None:
 def test_a_ledger_of_the_first_schema_number_gets_the_tables_of_serving(tmp_path: Path) -> None:
     fresh = create_engine(f"sqlite:///{tmp_path / 'fresh.db'}")
     old = create_engine(f"sqlite:///{tmp_path / 'old.db'}")
-    added = ("deployments", "api_keys", "jobs", "answers", "feedback", "reviews")
+    added = ("deployments", "traffic", "api_keys", "jobs", "answers", "feedback", "reviews")
     with fresh.begin() as connection:
         migrate(connection)
     with old.begin() as connection:

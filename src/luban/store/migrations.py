@@ -21,6 +21,11 @@ _SERVING = (
         workspace TEXT NOT NULL, model TEXT NOT NULL, deployment TEXT NOT NULL, revision BIGINT NOT NULL, state TEXT
         NOT NULL, actor TEXT NOT NULL, time TEXT NOT NULL, PRIMARY KEY (workspace, model, deployment)
     )""",
+    """CREATE TABLE traffic (
+        workspace TEXT NOT NULL, model TEXT NOT NULL, deployment TEXT NOT NULL, revision BIGINT NOT NULL, server TEXT
+        NOT NULL, version BIGINT NOT NULL, figures TEXT NOT NULL, time DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (workspace, model, deployment, revision, server, version)
+    )""",
     """CREATE TABLE api_keys (
         workspace TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, hash TEXT NOT NULL, role TEXT NOT NULL, models
         TEXT NOT NULL, limits TEXT NOT NULL, created TEXT NOT NULL, created_by TEXT NOT NULL, expires DOUBLE
@@ -37,7 +42,8 @@ _SERVING = (
     """CREATE TABLE answers (
         workspace TEXT NOT NULL, request_id TEXT NOT NULL, position BIGINT NOT NULL, model TEXT NOT NULL, deployment
         TEXT NOT NULL, version BIGINT NOT NULL, arm TEXT NOT NULL, time DOUBLE PRECISION NOT NULL, answer TEXT NOT
-        NULL, confidence DOUBLE PRECISION, row TEXT, PRIMARY KEY (workspace, request_id, position)
+        NULL, confidence DOUBLE PRECISION, row TEXT, unit TEXT, share DOUBLE PRECISION,
+        PRIMARY KEY (workspace, request_id, position)
     )""",
     "CREATE INDEX answers_by_time ON answers (workspace, model, time)",
     """CREATE TABLE feedback (
@@ -57,7 +63,7 @@ _SERVING = (
 
 
 def _add_serving(connection: Connection) -> None:
-    """Tables of what serving knows: deployments, API keys, jobs, answers, feedback, reviews."""
+    """Tables of what serving knows: deployments, traffic, API keys, jobs, answers, feedback, reviews."""
     for statement in _SERVING:
         connection.execute(text(statement))
 

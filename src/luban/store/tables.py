@@ -111,6 +111,17 @@ deployments = _table(
     _text("time"),
 )
 
+traffic = _table(
+    "traffic",
+    _text("model", primary_key=True),
+    _text("deployment", primary_key=True),
+    _number("revision", primary_key=True),  # of the deployment that shared the questions out
+    _text("server", primary_key=True),  # one process, signed
+    _number("version", primary_key=True),
+    _text("figures"),  # JSON: what it counted since it began with this revision
+    _seconds("time"),
+)
+
 api_keys = _table(
     "api_keys",
     _text("id", primary_key=True),
@@ -160,6 +171,8 @@ answers = _table(
     _text("answer"),  # JSON
     _seconds("confidence", nullable=True),
     _text("row", nullable=True),  # JSON, where rows are kept
+    _text("unit", nullable=True),  # whom chance gave to the arm: a hash of the sticky key; null: the request itself
+    _seconds("share", nullable=True),  # the arm's weight at that moment, 0 to 1
 )
 Index("answers_by_time", answers.c.workspace, answers.c.model, answers.c.time)
 
