@@ -1,0 +1,97 @@
+"""From what one process can do to how many are needed, with how much memory, and at which cost.
+
+Rules, all of them settings: a process is planned at `utilisation` of its capacity, because arrivals come in
+bursts and a queue grows without bound towards 1 (Kingman's formula); what is left when one replica
+is lost must still carry the load; memory has room for a second version beside the first, which a swap
+needs. Costs are those of the prices that are given; none given, none stated. Measures nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pydantic import Field
+
+from luban.catalog import Config
+from luban.deploy.capacity import Capacity
+from luban.errors import ServeError
+
+GIB = 2**30
+HOURS_A_MONTH = 730.0
+
+
+class SizingConfig(Config):
+    """How many servers a load needs."""
+
+    rps: float = Field(100.0, gt=0)
+    """Requests a second at the busiest time."""
+    p95_ms: float = Field(50.0, gt=0)
+    """Time within which 95 of 100 requests are answered."""
+    utilisation: float = Field(0.6, gt=0, lt=1)
+    """Share of its capacity at which a process is planned."""
+    min_replicas: int = Field(2, ge=1)
+    """Least number of machines or pods."""
+    cores: int = Field(2, ge=1)
+    """Cores of one machine or pod; each carries one process."""
+    memory_factor: float = Field(1.5, ge=1)
+    """Memory that is given, over the largest that was measured: room for a second version during a swap."""
+    core_hour: float | None = Field(None, ge=0)
+    """Price of one core for an hour, in whatever currency."""
+    gib_hour: float = Field(0.0, ge=0)
+    """Price of one GiB of memory for an hour."""
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """How many of what. `cost_…` are None without prices; `load` is the share of capacity that is used."""
+
+    replicas: int
+    processes: int
+    cpu: float
+    memory_mb: int
+    load: float
+    load_with_one_lost: float
+    cost_per_thousand: float | None
+    cost_per_month: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+
+def size(config: SizingConfig, measured: Capacity) -> Sizing:
+    """How many replicas of how many processes carry the load. Raises ServeError where none can.
+
+    `cpu` and `memory_mb` (MiB) are of one replica; costs are of all.
+    """
+    if measured.rps <= 0:
+        raise ServeError(
+            f"One process alone cannot answer within {config.p95_ms:g} ms: p95 is {measured.p95_ms:.1f} ms even "
+            "without load.",
+            "Allow more time, or make the model smaller: `budget` and `compress` in luban.yaml.",
+        )
+    needed = math.ceil(config.rps / (measured.rps * config.utilisation))
+    replicas = max(config.min_replicas, math.ceil(needed / config.cores))
+    processes = math.ceil(needed / replicas)
+    if replicas > 1 and config.rps > (replicas - 1) * processes * measured.rps:
+        processes = math.ceil(config.rps / ((replicas - 1) * measured.rps))
+        if processes > config.cores:
+            replicas, processes = replicas + 1, config.cores
+    memory_mb = math.ceil(processes * measured.memory_mb * 1e6 * config.memory_factor / 2**20)
+    whole, left = replicas * processes * measured.rps, (replicas - 1) * processes * measured.rps
+    thousand = month = None
+    if config.core_hour is not None:
+        hour = replicas * (processes * config.core_hour + memory_mb * 2**20 / GIB * config.gib_hour)
+        thousand, month = hour / (config.rps * 3600) * 1000, hour * HOURS_A_MONTH
+    return Sizing(
+        replicas=replicas,
+        processes=processes,
+        cpu=float(processes),
+        memory_mb=memory_mb,
+        load=config.rps / whole,
+        load_with_one_lost=config.rps / left if left else math.inf,
+        cost_per_thousand=thousand,
+        cost_per_month=month,
+    )
