@@ -17,7 +17,7 @@ from luban.data.schema import Schema
 from luban.data.table import Table
 from luban.errors import BundleError
 from luban.serve.config import ServeConfig
-from luban.serve.live import Wanted
+from luban.serve.origins import Lineup, Wanted
 from luban.serve.server import serving
 from luban.tasks.base import TaskOptions
 
@@ -87,17 +87,21 @@ class HandOrigin:
     """An origin whose wanted version is set by a test; paths are `<version>`."""
 
     moves = True
+    name = "reviews"
 
     def __init__(self, version: int | None = 1) -> None:
         self.version = version
         self.error: Exception | None = None
 
-    def look(self) -> Wanted:
+    def look(self) -> Lineup:
         if self.error is not None:
             raise self.error
         if self.version is None:
             raise BundleError("`reviews` has no champion.")
-        return Wanted(str(self.version), "reviews", self.version, None)
+        return Lineup.of(self.numbered(self.version))
+
+    def numbered(self, number: int) -> Wanted:
+        return Wanted(str(number), "reviews", number, None)
 
     def fetch(self, wanted: Wanted) -> Path:
         return Path(wanted.key)

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from luban.errors import BundleError, StoreError
-from luban.serve.live import FolderOrigin, LiveBundle
+from luban.serve.live import LiveBundle
+from luban.serve.origins import FolderOrigin, Lineup, Wanted
 
 from .conftest import FakeBundle, HandOrigin
 
@@ -122,8 +123,7 @@ def test_a_folder_has_no_version_and_no_thread() -> None:
 
 
 def test_a_false_identity_is_refused(origin: HandOrigin, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = origin.look()
-    monkeypatch.setattr(origin, "look", lambda: wanted.__class__(wanted.key, "reviews", 1, "b" * 64))
+    monkeypatch.setattr(origin, "look", lambda: Lineup.of(Wanted("1", "reviews", 1, "b" * 64)))
     held = live(origin, lambda folder: FakeBundle())
     held.check()
     assert held.now is None

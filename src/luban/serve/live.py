@@ -16,94 +16,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from luban.errors import BundleError, LubanError
 from luban.serve.fleet import Arm, Routing
+from luban.serve.origins import AliasOrigin, FolderOrigin, Lineup, Origin, Wanted, WantedArm
 
 if TYPE_CHECKING:
     from luban.bundle.bundle import Bundle
 
+__all__ = ["AliasOrigin", "FolderOrigin", "LiveBundle", "Origin", "Served", "Wanted"]
 LOG = logging.getLogger("luban.serve")
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What should be served: `key` changes whenever it does; version and identity where they are known."""
-
-    key: str
-    name: str | None = None
-    version: int | None = None
-    identity: str | None = None
-
-
-class Origin(Protocol):
-    """Where the served bundle comes from. `look` and `fetch` raise LubanError or OSError."""
-
-    moves: bool
-    """Whether another bundle may be wanted later."""
-
-    def look(self) -> Wanted:
-        """What should be served now. Cheap: asked every `poll_s`."""
-
-    def fetch(self, wanted: Wanted) -> Path:
-        """The folder of that bundle on this machine."""
-
-
-class FolderOrigin:
-    """A bundle in a folder: loaded once, never exchanged."""
-
-    moves = False
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def look(self) -> Wanted:
-        """The folder."""
-        return Wanted(str(self.folder))
-
-    def fetch(self, wanted: Wanted) -> Path:
-        """The folder."""
-        return self.folder
-
-
-class Release(Protocol):
-    """A version of the registry, as far as serving needs it."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def number(self) -> int: ...  # noqa: D102
-    @property
-    def tree(self) -> str: ...  # noqa: D102
-    @property
-    def identity(self) -> str: ...  # noqa: D102
-
-
-class AliasOrigin:
-    """An alias of the registry, followed wherever it moves.
-
-    `resolve(name, alias)` is `Registry.resolve`, `fetch(tree)` is `Store.fetch`.
-    """
-
-    moves = True
-
-    def __init__(
-        self, name: str, alias: str, resolve: Callable[[str, str], Release], fetch: Callable[[str], Path]
-    ) -> None:
-        self.name = name
-        self.alias = alias
-        self._resolve = resolve
-        self._fetch = fetch
-
-    def look(self) -> Wanted:
-        """The version that the alias names now."""
-        release = self._resolve(self.name, self.alias)
-        return Wanted(f"{release.number}:{release.tree}", release.name, release.number, release.identity)
-
-    def fetch(self, wanted: Wanted) -> Path:
-        """The version's folder, from the store."""
-        return self._fetch(wanted.key.partition(":")[2])
 
 
 @dataclass(frozen=True)
@@ -157,14 +80,15 @@ class LiveBundle:
         self._origin = origin
         self._poll_s = poll_s
         self._load = load if load is not None else _load
-        self._refused: str | None = None
+        self._refused: set[str] = set()
+        self._lineup: Lineup | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
     def name(self) -> str:
         """Name of the model; "" for a folder that is not loaded yet."""
-        return self.now.name if self.now is not None else getattr(self._origin, "name", "")
+        return self.now.name if self.now is not None else self._origin.name
 
     @property
     def routing(self) -> Routing | None:
@@ -200,17 +124,34 @@ class LiveBundle:
     def check(self) -> None:
         """Look once, and exchange the bundle if another is wanted."""
         try:
-            wanted = self._origin.look()
+            lineup = self._origin.look()
         except (LubanError, OSError) as error:
             self._say(_words(error))
             return
-        if self.now is not None and self.now.wanted.key == wanted.key:
-            self.reason, self._refused = "", None
-            return
-        if wanted.key != self._refused:
-            self._exchange(wanted)
+        if lineup == self._lineup:
+            self.reason, self._refused = "", set()
+        elif not any(wanted.key in self._refused for wanted in lineup.versions()):
+            self._exchange(lineup)
 
-    def _exchange(self, wanted: Wanted) -> None:
+    def _exchange(self, lineup: Lineup) -> None:
+        """Load what is not loaded yet, then exchange all at once; the old ones stay where one is refused."""
+        held = {served.wanted.key: served for served in self._held()}
+        for wanted in lineup.versions():
+            if wanted.key not in held:
+                served = self._loaded(wanted)
+                if served is None:
+                    return
+                held[wanted.key] = served
+        self._routing = Routing(_arms(lineup.arms, held), _arms(lineup.shadows, held))
+        self.now, self._lineup = held[lineup.arms[0].wanted.key], lineup
+        self.reason, self._refused = "", set()
+
+    def _held(self) -> list[Served]:
+        routing = self._routing
+        return [arm.served for arm in (*routing.arms, *routing.shadows)] if routing is not None else []
+
+    def _loaded(self, wanted: Wanted) -> Served | None:
+        """The version, loaded and tested; None where it is refused or cannot be had, which is said."""
         try:
             served = self._try(wanted)
         except BundleError as error:
@@ -220,10 +161,10 @@ class LiveBundle:
         except Exception as error:  # Whatever a damaged model makes a library raise: the old one stays.
             self._refuse(wanted, f"{type(error).__name__}: {error}", error)
         else:
-            self._routing = Routing((Arm("champion", served),))
-            self.now, self.reason, self._refused = served, "", None
             self.num_loaded += 1
             LOG.info("model loaded", extra={"fields": {**_fields(wanted), "identity": served.bundle.identity}})
+            return served
+        return None
 
     def _try(self, wanted: Wanted) -> Served:
         bundle = self._load(self._origin.fetch(wanted))
@@ -240,7 +181,7 @@ class LiveBundle:
         return Served(wanted, bundle, datetime.now(UTC))
 
     def _refuse(self, wanted: Wanted, reason: str, error: Exception | None = None) -> None:
-        self._refused = wanted.key
+        self._refused.add(wanted.key)
         self.num_refused += 1
         kept = f" Version {self.now.version} stays." if self.now is not None else ""
         what = f"Version {wanted.version} of `{wanted.name}`" if wanted.version is not None else "The bundle"
@@ -251,6 +192,10 @@ class LiveBundle:
         if reason != self.reason:
             self.reason = reason
             LOG.warning("model not loaded", extra={"fields": {"reason": reason}}, exc_info=error)
+
+
+def _arms(wanted: tuple[WantedArm, ...], held: dict[str, Served]) -> tuple[Arm, ...]:
+    return tuple(Arm(arm.name, held[arm.wanted.key], arm.weight) for arm in wanted)
 
 
 def _words(error: Exception) -> str:
