@@ -40,11 +40,12 @@ def serve(
     from luban.serve.server import serve as run_server
 
     origin: Origin
+    home = None
     if bundle is not None:
         origin, config = FolderOrigin(bundle), Config()
     else:
         shop = open_workshop(project, sets)
-        config = shop.project.serve
+        config, home = shop.project.serve, shop.home
         origin = AliasOrigin(shop.project.name, config.alias, shop.registry.resolve, shop.home.store.fetch)
     said = {"host": host, "port": port, "no_key": no_key or None}
     config = _with(config, {k: v for k, v in said.items() if v is not None})
@@ -55,7 +56,7 @@ def serve(
         else:
             typer.echo(f"Serving at {address}  (Ctrl-C ends)")
 
-    run_server(origin, config, ready)
+    run_server(origin, config, ready, home=home)
 
 
 def _with(config: ServeConfig, said: dict[str, object]) -> ServeConfig:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -34,14 +34,20 @@ from luban.serve.question import ANYBODY
 from luban.serve.routes import Route, Router
 from luban.serve.wire import Disconnected, Receive, Request, Response, Scope, Send, respond
 
+if TYPE_CHECKING:
+    from luban.store.home import Home
+
 LOG = logging.getLogger("luban.serve")
 CLIENT_WENT_AWAY = 499
 
 
 class App:
-    """One ASGI application: answers with what `live` holds. Runs on one event loop."""
+    """One ASGI application: answers with what `live` holds. Runs on one event loop.
 
-    def __init__(self, live: LiveBundle, config: ServeConfig, keys: Keys) -> None:
+    `home` is the project's state; None for a bundle that is served from a folder, which has none.
+    """
+
+    def __init__(self, live: LiveBundle, config: ServeConfig, keys: Keys, home: Home | None = None) -> None:
         self._live = live
         self._config = config
         self._keys = keys

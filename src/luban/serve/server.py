@@ -18,6 +18,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -29,29 +30,39 @@ from luban.serve.config import ServeConfig
 from luban.serve.keys import VARIABLE, Keys
 from luban.serve.live import LiveBundle, Origin
 
+if TYPE_CHECKING:
+    from luban.store.home import Home
+
 LOG = logging.getLogger("luban.serve")
 MAX_HEAD_BYTES = 64 * 1024
 
 
 def serve(
-    origin: Origin, config: ServeConfig, ready: Callable[[str], None], environment: Mapping[str, str] | None = None
+    origin: Origin,
+    config: ServeConfig,
+    ready: Callable[[str], None],
+    environment: Mapping[str, str] | None = None,
+    home: Home | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then return.
 
-    `ready` is called with the address (`http://127.0.0.1:8000`) once requests are answered. Raises
+    `ready` is called with the address (`http://127.0.0.1:8000`) once requests are answered; `home` is the
+    project's state, None for a bundle in a folder, which has none. Raises
     ServeError where it cannot listen or must not, BundleError where a folder's bundle cannot be served.
     """
     log.set_up()
-    with _running(origin, config, os.environ if environment is None else environment) as (server, listening):
+    with _running(origin, config, os.environ if environment is None else environment, home) as (server, listening):
         server.on_ready = ready
         server.run(sockets=[listening])
         LOG.info("stopped")
 
 
 @contextlib.contextmanager
-def serving(origin: Origin, config: ServeConfig, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+def serving(
+    origin: Origin, config: ServeConfig, environment: Mapping[str, str] | None = None, home: Home | None = None
+) -> Iterator[str]:
     """The same in a thread of this process, for the length of a `with` block; gives the address."""
-    with _running(origin, config, os.environ if environment is None else environment) as (server, listening):
+    with _running(origin, config, os.environ if environment is None else environment, home) as (server, listening):
         is_ready = threading.Event()
         server.on_ready = lambda address: is_ready.set()
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="luban-serve")
@@ -68,13 +79,13 @@ def serving(origin: Origin, config: ServeConfig, environment: Mapping[str, str] 
 
 @contextlib.contextmanager
 def _running(
-    origin: Origin, config: ServeConfig, environment: Mapping[str, str]
+    origin: Origin, config: ServeConfig, environment: Mapping[str, str], home: Home | None
 ) -> Iterator[tuple[_Server, socket.socket]]:
     keys = Keys.from_environment(environment)
     with contextlib.closing(listen(config, keys)) as listening:
         live = LiveBundle(origin, config.poll_s)
         live.start()
-        app = App(live, config, keys)
+        app = App(live, config, keys, home)
         try:
             yield _Server(_settings(app, config)), listening
         finally:

@@ -48,10 +48,12 @@ _SERVING = (
     "CREATE INDEX answers_by_time ON answers (workspace, model, time)",
     """CREATE TABLE feedback (
         workspace TEXT NOT NULL, request_id TEXT NOT NULL, position BIGINT NOT NULL, model TEXT NOT NULL, time DOUBLE
-        PRECISION NOT NULL, actor TEXT NOT NULL, truth TEXT, figures TEXT NOT NULL, PRIMARY KEY (workspace,
+        PRECISION NOT NULL, actor TEXT NOT NULL, truth TEXT, figures TEXT NOT NULL, number BIGINT NOT NULL, joined
+        BIGINT NOT NULL, revision BIGINT NOT NULL, correct BIGINT, error DOUBLE PRECISION, PRIMARY KEY (workspace,
         request_id, position)
     )""",
     "CREATE INDEX feedback_by_time ON feedback (workspace, model, time)",
+    "CREATE INDEX feedback_by_number ON feedback (workspace, model, joined, number)",
     """CREATE TABLE reviews (
         workspace TEXT NOT NULL, request_id TEXT NOT NULL, position BIGINT NOT NULL, model TEXT NOT NULL, version
         BIGINT NOT NULL, time DOUBLE PRECISION NOT NULL, reasons TEXT NOT NULL, row TEXT NOT NULL, answer TEXT NOT

@@ -185,8 +185,14 @@ feedback = _table(
     _text("actor"),
     _text("truth", nullable=True),  # JSON
     _text("figures"),  # JSON: business figures by name
+    _number("number"),  # grows with every change in the workspace, in the order of commits: what readers go by
+    _number("joined"),  # 1: the answer is in `answers`; 0: it is not there yet
+    _number("revision"),  # how often it was changed
+    Column("correct", BigInteger, nullable=True),  # 1 or 0; null: cannot be said
+    _seconds("error", nullable=True),  # 0 or 1 for classes, a distance in the target's unit for numbers
 )
 Index("feedback_by_time", feedback.c.workspace, feedback.c.model, feedback.c.time)
+Index("feedback_by_number", feedback.c.workspace, feedback.c.model, feedback.c.joined, feedback.c.number)
 
 reviews = _table(
     "reviews",
