@@ -5,7 +5,7 @@ import getpass
 import pytest
 
 from luban.errors import ConfigError, Denied
-from luban.policy.rules import Actor, allow
+from luban.policy.rules import Actor, Role, allow
 
 
 def test_every_local_actor_may_do_everything() -> None:
@@ -42,3 +42,21 @@ def test_a_name_must_be_one(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("LUBAN_ACTOR", name)
     with pytest.raises(ConfigError, match="`actor` must be a name"):
         Actor.current()
+
+
+@pytest.mark.parametrize(
+    ("role", "verb", "may"),
+    [
+        ("viewer", "promote", False),
+        ("caller", "rollback", False),
+        ("operator", "promote", True),
+        ("operator", "create", False),
+        ("admin", "revoke", True),
+    ],
+)
+def test_a_change_takes_a_role(role: Role, verb: str, may: bool) -> None:
+    if may:
+        allow(Actor("ada", role), verb, "key x")
+        return
+    with pytest.raises(Denied, match=f"ada may not {verb} key x: that takes the role"):
+        allow(Actor("ada", role), verb, "key x")

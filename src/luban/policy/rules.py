@@ -1,9 +1,9 @@
 """Who may do what: the one place that every verb asks before it changes state.
 
 `allow` returns, or raises Denied with the reason. Rules are functions in an ordered table; each looks
-at one request and returns None or a sentence. For now everyone at the machine may do everything, but
-overruling a gate takes a reason, which goes on the audit trail. Roles will be one more rule here.
-Does not know how anything is done, nor write anything down: the verb that asked does, in its transaction.
+at one request and returns None or a sentence. Who works at the machine is `admin`, for whoever can write
+the ledger can do everything; who comes by way of the server has the role of their key or token. Overruling a
+gate takes a reason, which goes on the audit trail. Does not know how anything is done, nor write anything down: the verb that asked does, in its transaction.
 """
 
 from __future__ import annotations
@@ -12,17 +12,25 @@ import getpass
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from luban.errors import ConfigError, Denied
 
 _MAX_NAME = 200
 
+Role: TypeAlias = Literal["viewer", "caller", "operator", "admin"]
+ROLES: tuple[Role, ...] = ("viewer", "caller", "operator", "admin")
+"""From least to most; each may do what those before it may."""
+LEAST: dict[str, Role] = {"create": "admin", "revoke": "admin"}
+"""The least role that a change takes, by its verb; all others take `operator`."""
+
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts: a person or a service, by name."""
+    """Who acts: a person or a service, by name, and what they may do."""
 
     name: str
+    role: Role = "admin"
 
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > _MAX_NAME or not self.name.isprintable():
@@ -67,7 +75,15 @@ def force_needs_a_reason(request: Request) -> str | None:
     return None
 
 
-RULES: tuple[Rule, ...] = (force_needs_a_reason,)
+def role_is_enough(request: Request) -> str | None:
+    """A change takes its role."""
+    least = LEAST.get(request.verb, "operator")
+    if ROLES.index(request.actor.role) < ROLES.index(least):
+        return f"that takes the role {least}, not {request.actor.role}"
+    return None
+
+
+RULES: tuple[Rule, ...] = (role_is_enough, force_needs_a_reason)
 
 
 def allow(actor: Actor, verb: str, object: str, *, force: bool = False, reason: str = "") -> None:

@@ -13,14 +13,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from luban.policy.rules import ROLES, Role
 
 if TYPE_CHECKING:
     from luban.serve.fleet import Arm, Picked
 
-Role: TypeAlias = Literal["viewer", "caller", "operator", "admin"]
-ROLES: tuple[Role, ...] = ("viewer", "caller", "operator", "admin")
-"""From least to most; each may do what those before it may."""
+__all__ = ["ANYBODY", "ROLES", "Answer", "Caller", "Entry", "Question", "Reply", "Role"]
+
 Answer: TypeAlias = dict[str, Any]
 """One row's answer as plain JSON, or `{"error": reason}`."""
 
