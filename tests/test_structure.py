@@ -28,10 +28,11 @@ ORDER = [
     ("compress",),
     ("release",),
     ("serve",),
+    ("deploy",),
     ("project", "workshop"),
     ("look",),
     ("lifecycle", "templates", "doctor"),
-    ("deploy", "client"),
+    ("client",),
     ("cli",),
     ("checks",),
 ]

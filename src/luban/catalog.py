@@ -333,6 +333,7 @@ STEPS: Catalog[Any] = Catalog("prepare step", "luban.prepare", "STEPS")
 EXPLAINERS: Catalog[Any] = Catalog("explanation method", "luban.explain", "EXPLAINERS")
 COMPRESSORS: Catalog[Any] = Catalog("compressor", "luban.compress", "COMPRESSORS")
 GATES: Catalog[Any] = Catalog("gate", "luban.release.gates", "GATES")
+TARGETS: Catalog[Any] = Catalog("target", "luban.deploy", "TARGETS")
 CATALOGS: tuple[Catalog[Any], ...] = (
     SOURCES,
     SINKS,
@@ -346,4 +347,5 @@ CATALOGS: tuple[Catalog[Any], ...] = (
     STEPS,
     EXPLAINERS,
     GATES,
+    TARGETS,
 )

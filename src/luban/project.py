@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 from luban.catalog import TASKS, Choice, Config, OneOf, nearest
 from luban.compress.config import CompressConfig
 from luban.data.config import DataConfig
+from luban.deploy.config import DeployConfig
 from luban.errors import ConfigError
 from luban.evaluate.config import EvaluateConfig
 from luban.explain.config import ExplainConfig
@@ -32,7 +33,7 @@ from luban.train.tune.config import TuneConfig
 FILE = "luban.yaml"
 RESERVED = {
     "stream": "streams", "monitor": "monitoring",
-    "update": "updating", "label": "labelling", "deploy": "deployment", "policy": "policy", "track": "tracking",
+    "update": "updating", "label": "labelling", "policy": "policy", "track": "tracking",
 }  # fmt: skip
 
 
@@ -62,6 +63,7 @@ class Project(Config):
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     release: ReleaseConfig = Field(default_factory=ReleaseConfig)
     serve: ServeConfig = Field(default_factory=ServeConfig)
+    deploy: DeployConfig = Field(default_factory=DeployConfig)
 
 
 PREFIX = "LUBAN__"

@@ -25,6 +25,7 @@ SUITES = {
     "compressors": "luban.checks.compressors",
     "explainers": "luban.checks.explainers",
     "gates": "luban.checks.gates",
+    "targets": "luban.checks.targets",
 }
 
 

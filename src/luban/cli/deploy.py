@@ -1,0 +1,106 @@
+"""`luban deploy TARGET`: files that take the model to where it answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from luban.cli.options import AsJson, ProjectPath, Sets
+
+if TYPE_CHECKING:
+    from luban.deploy.base import Deployment, Target
+    from luban.deploy.write import Written
+    from luban.workshop import Workshop
+
+HERE = Path()
+ANY = "TARGET"
+
+
+class Targets(TyperGroup):
+    """A first word that is no command of this group is the name of a target."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is meant, and its arguments."""
+        if args[0] not in self.commands or args[0] == ANY:
+            return ANY, self.commands[ANY], args
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=Targets,
+    help="Write what a deployment needs: files for one target, from luban.yaml.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command(ANY)
+def write_target(
+    target: Annotated[str, typer.Argument(help="What to write for; `luban deploy TARGET` lists them.")],
+    project: ProjectPath = HERE,
+    sets: Sets = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="Folder for the files; by default `deploy.to`, and the target's name in it."),
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", help="A bundle's folder, in place of the project's champion.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over what was changed by hand; it is kept beside as NAME.before.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the files of one target; nothing is started and nothing is sent anywhere."""
+    from luban.catalog import TARGETS
+    from luban.cli.options import open_workshop
+    from luban.deploy.write import write
+
+    cls = TARGETS.resolve(target)
+    shop = open_workshop(project, sets)
+    made: Target = cls(shop.project.deploy.settings_of(target))
+    plan, folder = _plan(shop, made, project, bundle)
+    files = made.files(plan)
+    at = to if to is not None else shop.folder / shop.project.deploy.to / target
+    _say(write(at, files, folder, force), made.next_steps(plan), as_json)
+
+
+def _plan(shop: Workshop, target: Target, project: Path, bundle: Path | None) -> tuple[Deployment, Path | None]:
+    """What the target is told, and the bundle's folder if it is to be carried along."""
+    from dataclasses import replace
+
+    from luban.bundle.bundle import Bundle
+    from luban.deploy.facts import of_project
+    from luban.project import FILE
+
+    file = project / FILE if project.is_dir() else project
+    plan = of_project(shop.project, file.read_text("utf-8"))
+    if not target.carries_bundle(plan):
+        return plan, None
+    if bundle is None:
+        version = shop.registry.resolve(shop.project.name, shop.project.serve.alias)
+        bundle = shop.home.store.fetch(version.tree)
+    return replace(plan, identity=Bundle.load(bundle).identity), bundle
+
+
+def _say(done: Written, steps: Any, as_json: bool) -> None:
+    from luban.cli.face import emit
+
+    if as_json:
+        emit({
+            "folder": str(done.folder), "written": list(done.written), "kept": list(done.kept),
+            "removed": list(done.removed), "next": list(steps),
+        })  # fmt: skip
+        return
+    for path in done.written:
+        typer.echo(f"wrote {done.folder / path}")
+    for path in done.removed:
+        typer.echo(f"removed {done.folder / path}: no longer needed")
+    if not done.written:
+        typer.echo(f"All {len(done.kept)} in {done.folder} are as they should be.")
+    typer.echo("\nNext, in that folder:")
+    for step in steps:
+        typer.echo(f"  {step}")

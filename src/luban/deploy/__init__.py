@@ -1,0 +1,5 @@
+"""Deployment: a target is one file that turns what is known of a model and its server into files to deploy it."""
+
+TARGETS = {
+    "container": ".container:Container",
+}

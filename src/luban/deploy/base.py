@@ -1,0 +1,122 @@
+"""What a target is: facts in, files out.
+
+Decided here: a target touches no disk, so it cannot write where it must not; `write.py` does, and tells what a
+person changed. Files hold no secret and no path of this machine: secrets are named (a file, a variable) and
+put there by whoever runs the servers. The same facts give the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import SecretStr
+
+from luban.catalog import Component, Config, canonical
+from luban.deploy.config import DeployConfig
+from luban.errors import ConfigError
+from luban.serve.config import ServeConfig
+
+BUNDLE = "bundle"
+"""The folder, in a target's folder, that the bundle is carried in."""
+_SECRET = re.compile(r"(^|_)(secret|password|passwd|token|credential|private_key|api_key)s?($|_)")
+_PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a deployment: its path below the target's folder, with `/`, and its text."""
+
+    path: str
+    text: str
+    executable: bool = False
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """All that targets are told: the model, its server's settings, and the settings that targets share.
+
+    `identity` is that of the bundle that is carried along, "" where none is. `luban` and `python` are the versions
+    that servers are installed with, `pins` those of libraries, by name. `project` is the text of luban.yaml.
+    """
+
+    name: str
+    owner: str
+    purpose: str
+    luban: str
+    python: str
+    serve: ServeConfig
+    config: DeployConfig
+    identity: str = ""
+    pins: Mapping[str, str] = field(default_factory=dict)
+    project: str = ""
+
+    @property
+    def image(self) -> str:
+        """Name and tag of the image; the tag is the bundle's identity, so that another model is another image."""
+        name = self.config.image or self.name
+        return name if ":" in name.rpartition("/")[2] else f"{name}:{self.identity[:12] or 'latest'}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The server's settings that are not defaults, as variables. Raises ConfigError for a secret among them."""
+        return {name: value for name, value in _variables("LUBAN__SERVE", self.serve) if name not in _OF_THE_TARGET}
+
+
+_OF_THE_TARGET = ("LUBAN__SERVE__HOST", "LUBAN__SERVE__PORT")
+"""Where a server listens is the target's to say."""
+
+
+def _variables(prefix: str, config: Config) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for name, info in type(config).model_fields.items():
+        value = getattr(config, name)
+        variable = f"{prefix}__{name.upper()}"
+        if value == info.get_default(call_default_factory=True):
+            continue
+        if isinstance(value, Config):
+            found += _variables(variable, value)
+        else:
+            found.append((variable, _told(variable, name, value, config)))
+    return found
+
+
+def _told(variable: str, name: str, value: Any, config: Config) -> str:
+    plain = config.model_dump(mode="json")[name]
+    text = plain if isinstance(plain, str) and _is_plain(plain) else canonical(plain).decode()
+    if isinstance(value, SecretStr) or _SECRET.search(name) or _PASSWORD_IN_URL.search(text):
+        raise ConfigError(
+            f"`{variable.lower().removeprefix('luban__').replace('__', '.')}` holds a secret, which must not stand in "
+            "files that are written.",
+            f"Take it out of luban.yaml, and give the servers the environment variable {variable}.",
+        )
+    return text
+
+
+def _is_plain(text: str) -> bool:
+    """Whether YAML reads a text as itself without quotes."""
+    return re.fullmatch(r"[A-Za-z_./][A-Za-z0-9_./:-]*[A-Za-z0-9_./-]", text) is not None and text.lower() not in (
+        "true", "false", "yes", "no", "on", "off", "null",
+    )  # fmt: skip
+
+
+class Target(Component):
+    """Turns a deployment's facts into files. Pure: reads no disk, no clock and no environment.
+
+    Texts that can hold a comment begin with one that says how they were made (`templates.header`).
+    """
+
+    @abstractmethod
+    def files(self, plan: Deployment) -> Sequence[File]:
+        """The files, paths below the target's folder. Raises ConfigError where the settings do not fit together."""
+
+    def carries_bundle(self, plan: Deployment) -> bool:
+        """Whether the bundle's files are to be put into the folder `bundle` beside the others."""
+        return False
+
+    @abstractmethod
+    def next_steps(self, plan: Deployment) -> Sequence[str]:
+        """What to do with the files, a command or a sentence a line."""
