@@ -22,8 +22,10 @@ from luban.serve.batching import Batcher
 from luban.serve.config import ServeConfig
 from luban.serve.desk import Desk, Finisher, Guard, Listener
 from luban.serve.fleet import LATER, Fleet
+from luban.serve.gauges import FleetGauges, QueueGauges
 from luban.serve.keys import Keys
 from luban.serve.live import LiveBundle, Served
+from luban.serve.log import Access
 from luban.serve.metrics import Metrics
 from luban.serve.openapi import model_facts, openapi
 from luban.serve.page import HEADERS as PAGE_HEADERS
@@ -31,7 +33,8 @@ from luban.serve.page import page
 from luban.serve.predicting import Predicting
 from luban.serve.problems import Problem
 from luban.serve.question import ANYBODY
-from luban.serve.routes import Route, Router
+from luban.serve.routes import Halves, Route, Router
+from luban.serve.slo import needs_bound
 from luban.serve.wire import Disconnected, Receive, Request, Response, Scope, Send, respond
 
 if TYPE_CHECKING:
@@ -51,12 +54,15 @@ class App:
         self._live = live
         self._config = config
         self._keys = keys
-        self._metrics = Metrics(live)
+        self.metrics = Metrics(needs_bound(config.slo))
+        self._access = Access(config.log)
         self._batcher = Batcher(config.num_threads, config.max_waiting)
         guards: Sequence[Guard] = ()
         finishers: Sequence[Finisher] = ()
-        listeners: Sequence[Listener] = (self._metrics,)
+        listeners: Sequence[Listener] = (self.metrics,)
         self.desk = Desk(Fleet({live.name: live}), self._batcher, guards, finishers, listeners)
+        self.metrics.add(FleetGauges(self.desk.fleet))
+        self.metrics.add(QueueGauges(self._batcher, config.max_waiting))
         self.router = Router([*Predicting(self.desk, config).routes(), *self._own_routes()])
 
     def _own_routes(self) -> list[Route]:
@@ -86,29 +92,45 @@ class App:
         else:
             status = response.status
             await respond(response, request, send)
-        self._account(request, status, time.perf_counter() - started)
+        self.account(request, status, time.perf_counter() - started)
 
-    def _account(self, request: Request, status: int, seconds: float) -> None:
-        self._metrics.request(request.route or "(other)", status, seconds)
-        self._metrics.waiting(self._batcher.num_waiting)
-        if self._config.access_log:
-            fields = {"method": request.method, "path": request.path, "status": status}
-            fields |= {"ms": round(seconds * 1000, 3), "request_id": request.id}
-            LOG.info("request", extra={"fields": fields})
+    def account(self, request: Request, status: int, seconds: float) -> None:
+        """Count and log one request, whichever way it came (`direct.py` calls this, too)."""
+        self.metrics.request(request.route or "(other)", status, seconds)
+        if self._access.wants(status, seconds):
+            self._access.write(request, status, seconds)
 
     async def _respond(self, request: Request) -> Response:
         try:
-            return await self._route(request)
-        except Problem as problem:
-            return problem.response(request.id)
+            route = self.enter(request)
+            return route if isinstance(route, Response) else await route.handler(request)
         except Disconnected:
             raise
-        except Exception:
-            LOG.exception("request failed", extra={"fields": {"path": request.path, "request_id": request.id}})
-            todo = f"Look for request_id {request.id} in the server's log."
-            return Problem("internal", "An error inside the server; it is in its log.", todo).response(request.id)
+        except Exception as error:
+            return self.failed(error, request)
 
-    async def _route(self, request: Request) -> Response:
+    def failed(self, error: Exception, request: Request) -> Response:
+        """What to answer where something was raised."""
+        if isinstance(error, Problem):
+            self.metrics.problem(error.kind)
+            return error.response(request.id)
+        self.metrics.problem("internal")
+        fields = {"path": request.path, "request_id": request.id}
+        LOG.error("request failed", extra={"fields": fields}, exc_info=error)
+        todo = f"Look for request_id {request.id} in the server's log."
+        return Problem("internal", "An error inside the server; it is in its log.", todo).response(request.id)
+
+    def halves_of(self, path: str) -> Halves | None:
+        """How a POST to this path is answered without a task, if it is."""
+        return self.router.halves_of(path)
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Largest body of a request."""
+        return self._config.max_body_bytes
+
+    def enter(self, request: Request) -> Route | Response:
+        """The route of a request whose caller was let in, or the answer to OPTIONS. Raises Problem."""
         route = self.router.find(request)
         if isinstance(route, Response):
             return route
@@ -118,7 +140,7 @@ class App:
             if not request.caller.may(route.role):
                 detail = f"This takes the role {route.role}, but {request.caller.name} is {request.caller.role}."
                 raise Problem("not-allowed", detail, "Ask for a key of that role.")
-        return await route.handler(request)
+        return route
 
     def _let_in(self, request: Request) -> None:
         if not self._has_key(request):
@@ -160,7 +182,7 @@ class App:
         return _json(openapi(served, self.router.routes, self.desk.fleet.names(), bool(self._keys)))
 
     async def _figures(self, request: Request) -> Response:
-        body, media_type = self._metrics.render(request.header("accept"))
+        body, media_type = await self.metrics.scrape(request.header("accept"))
         return Response(body, media_type=media_type)
 
     async def _page(self, request: Request) -> Response:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from luban.serve.asking import read, write
 from luban.serve.config import ServeConfig
-from luban.serve.desk import Desk
+from luban.serve.desk import Admission, Desk, Pending
 from luban.serve.operations import NUMBER, TEXT, Body, Json, Operation, ref
 from luban.serve.problems import Problem
 from luban.serve.question import Entry
@@ -58,22 +60,52 @@ class Predicting:
     def routes(self) -> list[Route]:
         """What this file answers."""
         return [
-            Route("POST", "/v1/predict", self.predict, describe=DESCRIBED),
-            Route("POST", "/v1/models/{model}/predict", self.predict, describe=DESCRIBED),
+            Route("POST", "/v1/predict", self.predict, describe=DESCRIBED, halves=self),
+            Route("POST", "/v1/models/{model}/predict", self.predict, describe=DESCRIBED, halves=self),
         ]
 
     async def predict(self, request: Request) -> Response:
         """One answer a row."""
+        asked = self.enter(request)
+        try:
+            await asyncio.wait([self.begin(request, asked, await body_of(request, self._config))])
+            return self.end(request, asked)
+        finally:
+            asked.leave()
+
+    def enter(self, request: Request) -> Asked:
+        """Look at the head. Raises Problem."""
         check_type(request)
         entry = entry_of(request, self._desk)
-        admission = self._desk.admit(entry)
-        try:
-            question = read(await body_of(request, self._config), entry, self._config.max_rows)
-            question.sticky = request.header(STICKY)
-            question.deadline = deadline_of(request)
-            return Response(write(await self._desk.ask(question), request.id))
-        finally:
-            admission.leave()
+        deadline = deadline_of(request)
+        return Asked(entry, deadline, self._desk.admit(entry))
+
+    def begin(self, request: Request, asked: Asked, body: bytes) -> asyncio.Future[Any]:
+        """Ask the desk. Raises Problem."""
+        question = read(body, asked.entry, self._config.max_rows)
+        question.sticky = request.header(STICKY)
+        question.deadline = asked.deadline
+        asked.pending = self._desk.begin(question)
+        return asked.pending.future
+
+    def end(self, request: Request, asked: Asked) -> Response:
+        """The answer. Raises what the desk raises."""
+        assert asked.pending is not None
+        return Response(write(self._desk.finish(asked.pending), request.id))
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request that was let in, and what the desk has begun for it."""
+
+    entry: Entry
+    deadline: float
+    admission: Admission
+    pending: Pending | None = None
+
+    def leave(self) -> None:
+        """Tell all guards."""
+        self.admission.leave()
 
 
 def entry_of(request: Request, desk: Desk) -> Entry:

@@ -6,9 +6,11 @@ paths are found at once, the others in order. Knows no handler's meaning.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 from luban.catalog import nearest
@@ -17,7 +19,32 @@ from luban.serve.problems import Problem
 from luban.serve.question import Role
 from luban.serve.wire import Request, Response
 
+MAX_KEPT = 1000
+"""Paths of which is kept whether they have halves: clients choose paths, and must not fill the memory."""
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Admitted(Protocol):
+    """A request that was let in, with what its handler keeps of it."""
+
+    def leave(self) -> None:
+        """It has left; called once or more."""
+
+
+class Halves(Protocol):
+    """A handler that a small request may run without a task (`direct.py`): it never waits but for one future.
+
+    The route's `handler` must do the same, in the same order, so that both ways answer alike. All raise Problem.
+    """
+
+    def enter(self, request: Request) -> Admitted:
+        """Look at the head."""
+
+    def begin(self, request: Request, admitted: Any, body: bytes) -> asyncio.Future[Any]:
+        """Ask; the future is done once `end` can be called."""
+
+    def end(self, request: Request, admitted: Any) -> Response:
+        """The answer, or what the future holds is raised."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +52,8 @@ class Route:
     """One method of one path. `role` is the least that a caller must have; None lets everybody in.
 
     `describe` is what OpenAPI says of it (`operations.py`). A route without it is described by the first
-    line of its handler's docstring, as one that takes nothing and gives JSON.
+    line of its handler's docstring, as one that takes nothing and gives JSON. `halves`: how it is answered
+    without a task.
     """
 
     method: str
@@ -33,6 +61,7 @@ class Route:
     handler: Handler
     role: Role | None = "caller"
     describe: Operation = field(default_factory=Operation)
+    halves: Halves | None = None
 
 
 class Router:
@@ -40,6 +69,7 @@ class Router:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes: tuple[Route, ...] = tuple(routes)
+        self._halves: dict[str, Halves | None] = {}
         self._plain: dict[str, dict[str, Route]] = {}
         self._patterns: dict[str, tuple[re.Pattern[str], dict[str, Route]]] = {}
         for route in self.routes:
@@ -52,6 +82,20 @@ class Router:
     def paths(self) -> list[str]:
         """All paths, as they were given."""
         return [*self._plain, *self._patterns]
+
+    def halves_of(self, path: str) -> Halves | None:
+        """The halves of a POST to a path as it was sent; None where there are none, or where it has a query."""
+        if path in self._halves:
+            return self._halves[path]
+        methods = self._plain.get(path)
+        if methods is None:
+            fits = (methods for pattern, methods in self._patterns.values() if pattern.fullmatch(path))
+            methods = next(fits, {}) if "%" not in path and "?" not in path else {}
+        route = methods.get("POST")
+        found = route.halves if route is not None else None
+        if len(self._halves) < MAX_KEPT:
+            self._halves[path] = found
+        return found
 
     def find(self, request: Request) -> Route | Response:
         """The route of a request, whose `parts` it fills; or the answer to OPTIONS. Raises Problem."""

@@ -8,7 +8,6 @@ or one without end, is cut off.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ipaddress
 import logging
@@ -17,16 +16,17 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from luban.errors import ServeError
 from luban.serve import log
 from luban.serve.app import App
 from luban.serve.config import ServeConfig
+from luban.serve.direct import DirectProtocol
 from luban.serve.keys import VARIABLE, Keys
 from luban.serve.live import LiveBundle, Origin
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from luban.store.home import Home
 
 LOG = logging.getLogger("luban.serve")
-MAX_HEAD_BYTES = 64 * 1024
 
 
 def serve(
@@ -124,7 +123,7 @@ def address_of(listening: socket.socket) -> str:
 def _settings(app: App, config: ServeConfig) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=_bounded(config.head_timeout_s),
+        http=partial(DirectProtocol, app, config.head_timeout_s),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         log_config=None,
@@ -155,53 +154,3 @@ class _Server(uvicorn.Server):
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         self.should_exit = True
-
-
-def _bounded(head_timeout_s: float) -> type[asyncio.Protocol]:
-    """uvicorn's HTTP protocol, with a limit of time and bytes for a request's head."""
-
-    class Bounded(HttpToolsProtocol):
-        timer: asyncio.TimerHandle | None = None
-        head_bytes = 0
-        in_head = True
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self.start()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self.cancel()
-            super().connection_lost(exc)
-
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self.start()
-
-        def on_headers_complete(self) -> None:
-            self.cancel()
-            super().on_headers_complete()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self.in_head and self.timer is not None:
-                self.head_bytes += len(data)
-                if self.head_bytes > MAX_HEAD_BYTES:
-                    self.cut_off()
-
-        def start(self) -> None:
-            self.cancel()
-            self.in_head, self.head_bytes = True, 0
-            self.timer = self.loop.call_later(head_timeout_s, self.cut_off)
-
-        def cancel(self) -> None:
-            self.in_head = False
-            if self.timer is not None:
-                self.timer.cancel()
-                self.timer = None
-
-        def cut_off(self) -> None:
-            self.cancel()
-            if not self.transport.is_closing():
-                self.send_400_response("The request's head was too slow or too long.")
-
-    return Bounded
