@@ -1,14 +1,19 @@
-"""What all tests share: the switch for long ones, state that never leaks, disks that are full or read-only."""
+"""What all tests share: the switch for long ones, state that never leaks, ledgers on both databases, disks that are
+full or read-only."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from luban.store.ledger import Ledger
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,3 +73,51 @@ def freezable(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
 def change_modes(folder: Path, of_folders: int, of_files: int) -> None:
     for path in [folder, *folder.rglob("*")]:
         path.chmod(of_folders if path.is_dir() else of_files)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL server of our own on a Unix socket; gives the URL of its first database."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    binaries = [*Path("/usr/lib/postgresql").glob("*/bin"), *(Path(p) for p in os.get_exec_path())]
+    found = next((folder for folder in binaries if (folder / "initdb").is_file()), None)
+    if found is None:
+        pytest.skip("no PostgreSQL server is installed (apt-get install postgresql)")
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    user = {"user": "postgres"} if os.getuid() == 0 else {}  # the server refuses to run as root
+    if user:
+        shutil.chown(folder, "postgres")
+    quiet = {"check": True, "capture_output": True, "cwd": folder, **user}
+    subprocess.run([found / "initdb", "-D", folder / "data", "-U", "luban", "-A", "trust", "--no-sync"], **quiet)
+    options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off -c max_connections=60"
+    log = folder / "log"
+    start = [found / "pg_ctl", "-D", folder / "data", "-o", options, "-l", log, "-w", "start"]
+    subprocess.run(start, check=True, stdout=subprocess.DEVNULL, cwd=folder, **user)
+    try:
+        yield f"postgresql:///postgres?host={folder}&user=luban"
+    finally:
+        subprocess.run([found / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop"], **quiet)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'ledger.db'}"
+        return
+    import psycopg
+
+    admin = request.getfixturevalue("postgresql")
+    name = f"t{secrets.token_hex(4)}"
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield admin.replace("/postgres?", f"/{name}?")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    made = Ledger(ledger_url)
+    yield made
+    made.close()

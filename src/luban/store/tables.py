@@ -147,6 +147,7 @@ jobs = _table(
     _text("result", nullable=True),  # JSON
     _text("error", nullable=True),
     _seconds("progress"),  # 0 to 1
+    _text("counts"),  # JSON: what was counted so far, by name
     _number("attempts"),
     _number("max_attempts"),
     _seconds("not_before"),
