@@ -99,7 +99,8 @@ def test_tags_are_given_most_probable_first() -> None:
     assert table.errors[2]
     assert Tags().decode(outputs, DECODING, TagsOptions(threshold=0.2)).columns["tags"][1] == ["b", "a"]
     assert table.columns["probability_b"][0] == pytest.approx(1 / (1 + np.exp(-4.5)))
-    assert Tags().columns(DECODING) == {"tags": "array", "probability_a": "number", "probability_b": "number"}
+    columns = Tags().columns(DECODING)
+    assert columns == {"tags": "array", "confidence": "number", "probability_a": "number", "probability_b": "number"}
 
 
 def test_the_baseline_gives_the_tags_that_are_best_given_to_all() -> None:

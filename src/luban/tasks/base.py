@@ -10,7 +10,9 @@ by the kind of array its target comes in, and no model family. Heads are outputs
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -38,6 +40,33 @@ Share = Annotated[float, Field(ge=0, le=1)]
 """A probability, 0 to 1."""
 Decoding = dict[str, Any]
 """JSON that turns a head's outputs into answers: classes, temperature, conformal half-widths …"""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far from the truth a number may be and still count as right: `absolute`, in the target's unit, or `share` of
+    the number that was answered, whichever is more."""
+
+    absolute: float = 0.0
+    share: float = 0.0
+
+    def __bool__(self) -> bool:
+        return self.absolute > 0 or self.share > 0
+
+    def around(self, value: float) -> float:
+        """The tolerance around a number, in its unit."""
+        return max(self.absolute, self.share * abs(value))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a truth says of an answer. `error` is 0 or 1 for classes, a distance in the target's unit for numbers.
+
+    None: it cannot be said.
+    """
+
+    correct: bool | None
+    error: float | None
 
 
 class TaskOptions(Config):
@@ -134,6 +163,25 @@ class Task(Component):
     def uncalibrated(self, decoding: Decoding) -> Decoding:
         """The decoding without what was fitted to probabilities: how they were before calibration."""
         return {**decoding, "temperature": 1.0} if "temperature" in decoding else decoding
+
+    def unsure(self, decoding: Decoding, tolerance: Tolerance) -> str | None:
+        """None if `confidence` can say how sure an answer is, or the reason why not."""
+        return None if "confidence" in self.columns(decoding) else "answers of this task have no probability"
+
+    def confidence(self, answer: Mapping[str, Any], decoding: Decoding, tolerance: Tolerance) -> float | None:
+        """How probable it is, 0 to 1, that a decoded answer is right; None where `unsure`, or without an answer.
+
+        Here the calibrated probability of what was answered.
+        """
+        found = answer.get("confidence")
+        return found if isinstance(found, float) and math.isfinite(found) else None
+
+    def judge(self, answer: Mapping[str, Any], truth: Any, tolerance: Tolerance) -> Judgement:
+        """What the truth, as the target's column type parses it, says of a decoded answer. Here: is it that class?"""
+        if "label" not in answer:
+            return Judgement(None, None)
+        correct = bool(answer["label"] == truth)
+        return Judgement(correct, float(not correct))
 
     def trivial(self, decoding: Decoding, outputs: np.ndarray) -> Decoding:
         """How the baseline's outputs [B, n] are decoded: uncalibrated, and answered as is best for a constant."""

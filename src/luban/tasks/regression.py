@@ -11,7 +11,9 @@ half-width, and `low` and `high` are then null instead of a guess.
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -21,7 +23,7 @@ from luban.data.table import Table
 from luban.errors import DataError
 from luban.features.base import Encoder
 from luban.features.kinds import Arrays, VectorConfig, Want
-from luban.tasks.base import Decoding, Head, Task, TaskOptions
+from luban.tasks.base import Decoding, Head, Judgement, Task, TaskOptions, Tolerance
 from luban.tasks.classes import NOT_FINITE, refuse_target
 
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -105,6 +107,46 @@ class Regression(Task):
     def columns(self, decoding: Decoding) -> dict[str, str]:
         """Columns of `decode` and their JSON types."""
         return {"value": "number", "low": "number", "high": "number"}
+
+    def unsure(self, decoding: Decoding, tolerance: Tolerance) -> str | None:
+        """A number is never wholly right: its tolerance must be said, and there must have been rows to measure."""
+        if not tolerance:
+            return "a number is right only within a tolerance: say `within`, or `within_share`"
+        return None if _measured(decoding) else "there were too few validation rows to say how far it may be off"
+
+    def confidence(self, answer: Mapping[str, Any], decoding: Decoding, tolerance: Tolerance) -> float | None:
+        """How probable it is that the truth lies within the tolerance.
+
+        Read off the half-widths that were measured for some levels, on straight lines between them; at most
+        the highest of these levels, of which alone it is known that it is reached.
+        """
+        value = answer.get("value")
+        widths = _measured(decoding)
+        if not tolerance or not widths or not isinstance(value, float) or not math.isfinite(value):
+            return None
+        half = tolerance.around(value)
+        for (level, width), (higher, wider) in pairwise([(0.0, 0.0), *widths]):
+            if half < wider:
+                return level + (higher - level) * (half - width) / (wider - width)
+        return widths[-1][0]
+
+    def judge(self, answer: Mapping[str, Any], truth: Any, tolerance: Tolerance) -> Judgement:
+        """How far off, and whether within the tolerance; where none is said, within `low` and `high`."""
+        value, low, high = (answer.get(name) for name in ("value", "low", "high"))
+        if not isinstance(value, float) or not isinstance(truth, float):
+            return Judgement(None, None)
+        error = abs(value - truth)
+        if tolerance:
+            return Judgement(error <= tolerance.around(value), error)
+        if not isinstance(low, float) or not isinstance(high, float):
+            return Judgement(None, error)
+        return Judgement(low <= truth <= high, error)
+
+
+def _measured(decoding: Decoding) -> list[tuple[float, float]]:
+    """Levels with their half-widths, both ascending, where there is one."""
+    widths = {float(level): width for level, width in decoding["half_widths"].items() if width is not None}
+    return sorted(widths.items())
 
 
 def half_width(residuals: np.ndarray, level: float) -> float | None:

@@ -9,7 +9,8 @@ unknown: rows that have it count as if they had not.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from luban.data.table import Table
 from luban.errors import DataError
 from luban.features.base import Encoder
 from luban.features.kinds import Arrays, BagConfig, Want
-from luban.tasks.base import Decoding, Head, Share, Task, TaskOptions
+from luban.tasks.base import Decoding, Head, Judgement, Share, Task, TaskOptions, Tolerance
 from luban.tasks.classes import FIRST, NOT_FINITE, decision_temperature, log_odds, squashed
 from luban.tasks.thresholds import DECIMALS, constant_threshold, f1_threshold
 
@@ -146,7 +147,9 @@ class Tags(Task):
         given = self.answered(scores, decoding)
         order = np.argsort(-scores, axis=1, kind="stable")
         tags = [[names[i] for i in ranks if row[i]] for ranks, row in zip(order.tolist(), given.tolist(), strict=True)]
-        columns: dict[str, list[object]] = {"tags": list(tags)}
+        # as sure as the least sure of its decisions
+        confidence = np.where(given, scores, 1 - scores).min(axis=1, initial=1.0)
+        columns: dict[str, list[object]] = {"tags": list(tags), "confidence": confidence.tolist()}
         for name, column in zip(names, scores.T.tolist(), strict=True):
             columns[f"probability_{name}"] = column
         whole = np.isfinite(scores).all(axis=1).tolist()
@@ -161,4 +164,12 @@ class Tags(Task):
 
     def columns(self, decoding: Decoding) -> dict[str, str]:
         """Columns of `decode` and their JSON types."""
-        return {"tags": "array", **{f"probability_{name}": "number" for name in decoding["classes"]}}
+        probabilities = {f"probability_{name}": "number" for name in decoding["classes"]}
+        return {"tags": "array", "confidence": "number", **probabilities}
+
+    def judge(self, answer: Mapping[str, Any], truth: Any, tolerance: Tolerance) -> Judgement:
+        """Right where the tags are all of those and no other; wrong to the share of tags that only one of both has."""
+        if not isinstance(truth, (list, tuple)) or "tags" not in answer:
+            return Judgement(None, None)
+        said, true = set(answer["tags"]), set(truth)
+        return Judgement(said == true, len(said ^ true) / len(said | true) if said | true else 0.0)
