@@ -148,17 +148,17 @@ def test_metrics(client: httpx.Client) -> None:
     for line in (
         'luban_requests_total{route="/v1/predict",status="200"} 1.0',
         'luban_requests_total{route="(other)",status="404"} 1.0',
-        "luban_rows_total 4.0",
-        "luban_row_errors_total 2.0",
-        'luban_answers_total{value="short"} 1.0',
-        'luban_answers_total{value="long"} 1.0',
+        'luban_rows_total{arm="champion",model="reviews",version="1"} 4.0',
+        'luban_row_errors_total{arm="champion",model="reviews",version="1"} 2.0',
+        'luban_answers_total{arm="champion",model="reviews",value="short",version="1"} 1.0',
+        'luban_answers_total{arm="champion",model="reviews",value="long",version="1"} 1.0',
         f'luban_model_info{{identity="{"a" * 64}",model="reviews",version="1"}} 1.0',
-        "luban_model_version 1.0",
+        'luban_model_version{model="reviews"} 1.0',
         "luban_ready 1.0",
-        "luban_model_stale 0.0",
+        'luban_model_stale{model="reviews"} 0.0',
     ):
         assert line in text
-    assert 'luban_request_seconds_count{route="/v1/predict"} 1.0' in text
+    assert 'luban_request_seconds_count{outcome="ok",route="/v1/predict"} 1.0' in text
 
 
 class TestLimits:

@@ -1,25 +1,206 @@
-"""Figures that cannot grow without bound."""
+"""Figures: bounded, true, in Prometheus' form, and one sum over several workers."""
 
 from __future__ import annotations
 
+import math
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from luban.serve.live import FolderOrigin, LiveBundle
-from luban.serve.metrics import MAX_VALUES, Metrics
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from luban.serve.board import GONE, Board
+from luban.serve.figures import FIGURES, Sample
+from luban.serve.metrics import MAX_ARMS, MAX_VALUES, Metrics
+from luban.serve.problems import Problem
+from luban.serve.scrape import merged, render
+from luban.serve.tally import Tally
+
+from .conftest import HandOrigin
+
+PROMTOOL = shutil.which("promtool")
+ANY: Any = None
+
+
+def picked(version: int = 1, arm: str = "champion") -> Any:
+    served = SimpleNamespace(name="reviews", version=version, counted="label")
+    return SimpleNamespace(arm=SimpleNamespace(name=arm, served=served))
+
+
+def reply(answers: list[dict[str, Any]], version: int = 1) -> Any:
+    errors = sum("error" in one for one in answers)
+    return SimpleNamespace(answers=answers, num_errors=errors, seconds=0.002, picked=picked(version))
+
+
+def values(samples: list[Sample], name: str) -> dict[tuple[str, ...], Any]:
+    return {one.labels: one.value for one in samples if one.name == name}
 
 
 def test_values_beyond_the_limit_are_counted_together() -> None:
-    metrics = Metrics(LiveBundle(FolderOrigin(Path("/nowhere")), 1))
-    answers = [{"label": f"class {number}"} for number in range(MAX_VALUES + 5)]
-    reply: Any = SimpleNamespace(
-        answers=answers, num_errors=0, arm=SimpleNamespace(served=SimpleNamespace(counted="label"))
-    )
-    question: Any = None
+    metrics = Metrics()
     for _ in range(2):
-        metrics.answered(question, reply)
-    text = metrics.render("")[0].decode()
-    lines = [line for line in text.splitlines() if line.startswith("luban_answers_total{")]
-    assert len(lines) == MAX_VALUES + 1
-    assert 'luban_answers_total{value="(other)"} 10.0' in lines
+        metrics.answered(ANY, reply([{"label": f"class {number}"} for number in range(MAX_VALUES + 5)]))
+    found = values(metrics.samples(), "luban_answers_total")
+    assert len(found) == MAX_VALUES + 1
+    assert found["reviews", "1", "champion", "(other)"] == 10
+
+
+def test_arms_beyond_the_limit_are_counted_together() -> None:
+    metrics = Metrics()
+    for version in range(1, MAX_ARMS + 4):
+        metrics.answered(ANY, reply([{}], version))
+    found = values(metrics.samples(), "luban_rows_total")
+    assert len(found) == MAX_ARMS + 1
+    assert found["(other)", "", "(other)"] == 3
+
+
+def test_confidence_that_is_no_number_does_not_spoil_the_sum() -> None:
+    metrics = Metrics()
+    metrics.answered(ANY, reply([{"confidence": math.nan}, {"confidence": None}, {"confidence": 0.5}]))
+    found = values(metrics.samples(), "luban_answer_confidence_ratio")["reviews", "1", "champion"]
+    assert (sum(found.counts), found.sum) == (1, 0.5)
+
+
+def test_lists_of_values_are_counted_one_by_one() -> None:
+    metrics = Metrics()
+    metrics.answered(ANY, reply([{"label": ["a", "b"]}, {"label": ["a"]}, {"error": "no"}]))
+    found = values(metrics.samples(), "luban_answers_total")
+    assert {labels[-1]: count for labels, count in found.items()} == {"a": 2, "b": 1}
+
+
+def test_failures_are_counted_by_what_became_of_them() -> None:
+    metrics = Metrics()
+    metrics.failed(ANY, picked(), RuntimeError())
+    metrics.failed(ANY, picked(), Problem("too-late", "", ""))
+    found = values(metrics.samples(), "luban_model_requests_total")
+    assert {labels[-1]: count for labels, count in found.items()} == {"answered": 0, "failed": 1, "late": 1}
+
+
+@given(st.lists(st.floats(0, 20), max_size=50), st.lists(st.floats(0, 20), max_size=50))
+def test_tallies_add_up(one: list[float], other: list[float]) -> None:
+    first, second, both = Tally(), Tally(), Tally()
+    for tally, numbers in ((first, one), (second, other), (both, one + other)):
+        for number in numbers:
+            tally.observe(number)
+    added = first + second
+    assert added.counts == both.counts
+    assert added.sum == pytest.approx(both.sum)
+    for bound, count in zip(both.bounds, both.cumulative(), strict=False):
+        assert count == sum(number <= bound for number in one + other)
+
+
+def test_gauges_of_workers_become_one_as_the_table_says() -> None:
+    samples = [
+        Sample("luban_ready", (), 1.0), Sample("luban_ready", (), 0.0),
+        Sample("luban_model_stale", ("m",), 1.0), Sample("luban_model_stale", ("m",), 0.0),
+        Sample("luban_workers", (), 1), Sample("luban_workers", (), 1),
+    ]  # fmt: skip
+    found = {one.name: one.value for one in merged(samples)}
+    assert found == {"luban_ready": 0.0, "luban_model_stale": 1.0, "luban_workers": 2}
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from luban.serve.board import Board
+from luban.serve.figures import Sample
+from luban.serve.tally import Tally
+tally = Tally((1.0,)); tally.observe(0.5)
+Board(Path(sys.argv[1])).write([
+    Sample("luban_problems_total", ("busy",), 7), Sample("luban_workers", (), 1),
+    Sample("luban_queue_seconds", ("m",), tally),
+])
+print("told", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_killed_worker_takes_its_gauges_along_and_leaves_its_counters(tmp_path: Path) -> None:
+    mine = Board(tmp_path)
+    mine.write([Sample("luban_problems_total", ("busy",), 1), Sample("luban_workers", (), 1)])
+    others = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    try:
+        for other in others:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "told\n"
+        before = {one.name: one.value for one in mine.read()}
+        others[0].kill()
+        others[0].wait()
+        after = [{one.name: one.value for one in mine.read()} for _ in range(3)]
+    finally:
+        for other in others:
+            other.kill()
+            other.communicate()
+    assert (before["luban_problems_total"], before["luban_workers"]) == (15, 3)
+    for found in after:
+        assert (found["luban_problems_total"], found["luban_workers"]) == (15, 2)
+        assert found["luban_queue_seconds"] == Tally((1.0,), [2, 0], 1.0)
+    assert len(list(tmp_path.glob("worker-*.json"))) == 2
+
+
+def test_a_scrape_that_was_killed_in_the_midst_counts_nobody_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Board(tmp_path)
+    gone.write([Sample("luban_problems_total", ("busy",), 7)])
+    monkeypatch.setattr("luban.serve.board.is_dead", lambda signature: True)
+    mine = Board(tmp_path)
+    mine.write([Sample("luban_problems_total", ("busy",), 1)])
+    unlink = Path.unlink
+    monkeypatch.setattr(Path, "unlink", lambda *args, **kwargs: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        mine.read()
+    monkeypatch.setattr(Path, "unlink", unlink)
+    assert (tmp_path / GONE).exists()
+    assert len(list(tmp_path.glob("worker-*.json"))) == 2
+    assert [one.value for one in mine.read()] == [8]
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian package prometheus)")
+def test_promtool_finds_no_fault_in_a_scrape(client: httpx.Client) -> None:
+    assert PROMTOOL is not None
+    client.post("/v1/predict", json={"rows": [{"text": "short"}]})
+    client.post("/v1/predict", json={"rows": [{"text": "explode"}]})
+    text = client.get("/metrics").text
+    done = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = {family.name: family for family in text_string_to_metric_families(text)}
+    assert {name.removesuffix("_total") for name in FIGURES} == found.keys()
+    outcomes = {one.labels["outcome"]: one.value for one in found["luban_model_requests"].samples}
+    assert outcomes == {"answered": 1, "failed": 1, "late": 0}
+
+
+def test_a_scraper_may_ask_for_openmetrics(client: httpx.Client) -> None:
+    accept = "application/openmetrics-text; version=1.0.0"
+    found = client.get("/metrics", headers={"accept": accept})
+    assert found.headers["content-type"].startswith("application/openmetrics-text")
+    assert found.text.endswith("# EOF\n")
+
+
+def test_what_is_refused_shows_as_stale_and_why_requests_failed_is_counted(
+    client: httpx.Client, origin: HandOrigin
+) -> None:
+    client.post("/v1/predict", content=b"{", headers={"content-type": "application/json"})
+    origin.version = 13
+    for _ in range(200):
+        if 'luban_model_refusals_total{model="reviews"} 1.0' in (text := client.get("/metrics").text):
+            break
+    assert 'luban_model_stale{model="reviews"} 1.0' in text
+    assert 'luban_problems_total{kind="not-json"} 1.0' in text
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(KeyError):
+        render([Sample("luban_new_total", (), 1)], "")

@@ -28,7 +28,7 @@ from pathlib import Path
 from luban.serve.config import ServeConfig
 from luban.serve.live import FolderOrigin
 from luban.serve.server import serve
-serve(FolderOrigin(Path(sys.argv[1])), ServeConfig(port=0, access_log=True), lambda address: print(address, flush=True))
+serve(FolderOrigin(Path(sys.argv[1])), ServeConfig(port=0, log={"access": "all"}), lambda address: print(address, flush=True))
 print("returned", flush=True)
 """
 ROWS = [{"text": "很好", "stars": "5"}, {"text": "太差"}, {"stars": "many"}, {"stars": 3}, {}]
@@ -93,9 +93,14 @@ def test_a_signal_ends_it_in_good_order(folder: Path, sign: signal.Signals) -> N
         process.kill()
     assert (process.returncode, out) == (0, "returned\n")
     lines = [json.loads(line) for line in err.splitlines()]
-    assert [line["event"] for line in lines] == ["model loaded", "listening", "request", "stopped"]
-    assert lines[1]["address"] == address
-    assert {"method": "POST", "path": "/v1/predict", "status": 200, "request_id": "seen"}.items() <= lines[2].items()
+    assert [line["message"] for line in lines] == ["model loaded", "listening", "request", "stopped"]
+    assert lines[1]["server.address"] == address
+    assert {
+        "http.request.method": "POST",
+        "url.path": "/v1/predict",
+        "http.response.status_code": 200,
+        "http.request.id": "seen",
+    }.items() <= lines[2].items()
     assert "nobody-asked" not in err
     assert "很好" not in err
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from luban.catalog import Config
+from luban.serve.log import LogConfig
+from luban.serve.slo import SloConfig
 
 
 class ServeConfig(Config):
@@ -27,8 +29,8 @@ class ServeConfig(Config):
     """Answer everybody, on any address, although no API key is set."""
     open_metrics: bool = False
     """Give `/metrics` without the API key."""
-    access_log: bool = False
-    """Write one line a request to standard error."""
+    log: LogConfig = Field(default_factory=LogConfig)
+    slo: SloConfig = Field(default_factory=SloConfig)
     max_body_bytes: int = Field(8 * 1024 * 1024, ge=1)
     """Largest request body."""
     max_rows: int = Field(10_000, ge=1)
@@ -43,6 +45,9 @@ class ServeConfig(Config):
     """Time a client has to send a request's head, from its connection or the head's first byte on."""
     body_timeout_s: float = Field(30.0, gt=0)
     """Time a client has to send a request's body."""
+    drain_s: float = Field(0.0, ge=0, le=3600)
+    """Time after SIGTERM in which the server still answers, while `/ready` says 503, so that proxies take their
+    requests elsewhere first; then it stops."""
     stop_timeout_s: int = Field(10, ge=1)
     """Time that requests have to finish when the server is told to stop."""
     rate_limit_per_s: float | None = None

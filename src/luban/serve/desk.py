@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from luban.serve.asking import fault, read_options
 from luban.serve.batching import Batcher
@@ -42,6 +42,14 @@ class Listener(Protocol):
 
     def answered(self, question: Question, reply: Reply) -> None:
         """Look at both, change neither."""
+
+
+@runtime_checkable
+class Watcher(Listener, Protocol):
+    """A listener that learns of questions without an answer, too."""
+
+    def failed(self, question: Question, picked: Picked, error: BaseException) -> None:
+        """Look; `error` goes on to whoever asked."""
 
 
 @dataclass(slots=True)
@@ -83,6 +91,7 @@ class Desk:
         self._guards = guards
         self._finishers = finishers
         self._listeners = listeners
+        self._watchers = [one for one in listeners if isinstance(one, Watcher)]
 
     def admit(self, entry: Entry) -> Admission:
         """Ask the guards. Raises Problem where one sends it away."""
@@ -112,7 +121,12 @@ class Desk:
 
     def finish(self, pending: Pending) -> Reply:
         """The reply, once the future is done; raises what it holds."""
-        answers = _merged(pending.faults, pending.future.result())
+        try:
+            answers = _merged(pending.faults, pending.future.result())
+        except Exception as error:
+            for watcher in self._watchers:
+                watcher.failed(pending.question, pending.picked, error)
+            raise
         num_errors = sum(1 for one in answers if "error" in one)
         reply = Reply(pending.picked, answers, num_errors)
         for finisher in self._finishers:

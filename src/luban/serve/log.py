@@ -1,20 +1,105 @@
-"""The server's log: one JSON object a line on standard error.
+"""The server's log: one JSON object a line on standard error, by the names of the Elastic Common Schema.
 
-Every line has `time` (UTC), `level`, `event` and the event's own fields; a traceback is one field. No
-request header and no body is ever logged, so neither is a key. This module is set up by the
-server, never by importing it.
+`@timestamp` (UTC), `log.level`, `message`, `ecs.version`, and the event's own members: what ECS has a name for is
+called by it (`http.request.method`, `event.duration` in nanoseconds, …), all else is `luban.<name>`
+(https://www.elastic.co/guide/en/ecs/current). Decided here:
+
+- no body and no header is ever logged, so neither is a key;
+- every text is masked: what looks like a telephone number, a mail address or a card is not written, since a reason
+  may quote a row;
+- requests are logged as `serve.log` says; failures and slow ones are not subject to sampling.
+
+This module is set up by the server, never by importing it.
 """
 
 from __future__ import annotations
 
 import logging
+import random
+import re
 import sys
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 import orjson
 
+from luban import __version__
+from luban.catalog import Config, execution
+from luban.policy.masking import mask
+
+if TYPE_CHECKING:
+    from luban.serve.wire import Request
+
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 LOGGERS = ("luban.serve", "uvicorn.error")
+ECS_VERSION = "8.11.0"
+MAX_TRACE = 20_000
+"""Most characters of a traceback."""
+NAMES = {
+    "method": "http.request.method",
+    "path": "url.path",
+    "status": "http.response.status_code",
+    "request_id": "http.request.id",
+    "duration_ns": "event.duration",
+    "trace_id": "trace.id",
+    "span_id": "span.id",
+    "caller": "user.name",
+    "address": "server.address",
+    "bytes": "http.request.body.bytes",
+}
+"""ECS's names of fields that this server logs."""
+
+
+class LogConfig(Config):
+    """Which requests are logged, beside what the server says of itself."""
+
+    access: Literal["none", "errors", "slow", "all"] = execution("slow")
+    """none; those answered with 500 and above; these and slow ones; or all."""
+    slow_ms: float = execution(1000.0, gt=0)
+    """What is slow, in milliseconds."""
+    share: float = execution(1.0, gt=0, le=1)
+    """With `all`: the share of good and quick requests that is logged, drawn at random."""
+
+
+class Access:
+    """Which requests are logged, and what of them."""
+
+    def __init__(self, config: LogConfig) -> None:
+        self._errors = config.access != "none"
+        self._slow_s = config.slow_ms / 1000 if config.access in ("slow", "all") else float("inf")
+        self._share = config.share if config.access == "all" else 0.0
+
+    def wants(self, status: int, seconds: float) -> bool:
+        """Whether this request is logged. Costs next to nothing."""
+        if status >= 500:
+            return self._errors
+        return seconds >= self._slow_s or (self._share > 0 and (self._share >= 1 or random.random() < self._share))
+
+    @staticmethod
+    def write(request: Request, status: int, seconds: float) -> None:
+        """One line."""
+        fields: dict[str, object] = {
+            "method": request.method,
+            "path": request.path,
+            "route": request.route,
+            "status": status,
+            "duration_ns": round(seconds * 1e9),
+            "request_id": request.id,
+            "caller": request.caller.name,
+            "trace_id": trace_id_of(request.header("traceparent")),
+        }
+        level = logging.WARNING if status >= 500 else logging.INFO
+        logging.getLogger("luban.serve").log(level, "request", extra={"fields": fields})
+
+
+def trace_id_of(traceparent: str) -> str:
+    """The trace that a W3C `traceparent` header names, "" where it is none (https://www.w3.org/TR/trace-context).
+
+    >>> trace_id_of("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    '4bf92f3577b34da6a3ce929d0e0e4736'
+    """
+    found = _TRACEPARENT.fullmatch(traceparent)
+    return found[1] if found is not None and found[1].strip("0") else ""
 
 
 class JsonLines(logging.Formatter):
@@ -23,13 +108,22 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
         line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
+            "@timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "log.level": record.levelname.lower(),
+            "message": mask(record.getMessage()),
+            "ecs.version": ECS_VERSION,
+            "service.name": "luban",
+            "service.version": __version__,
+            "log.logger": record.name,
+            "process.pid": record.process,
         }
-        line.update(getattr(record, "fields", {}))
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+        for name, value in getattr(record, "fields", {}).items():
+            if value is not None and value != "":
+                line[NAMES.get(name, f"luban.{name}")] = mask(value) if isinstance(value, str) else value
+        if record.exc_info and record.exc_info[0] is not None:
+            line["error.type"] = record.exc_info[0].__name__
+            line["error.message"] = mask(str(record.exc_info[1]))
+            line["error.stack_trace"] = mask(self.formatException(record.exc_info), MAX_TRACE)
         return orjson.dumps(line, default=str).decode()
 
 
