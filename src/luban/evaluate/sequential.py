@@ -1,0 +1,186 @@
+"""Two arms compared while the figures come in: tests that may be looked at as often as one likes.
+
+An ordinary test keeps its rate of false alarms for one look, fixed beforehand; who looks every minute and
+stops at the first "significant" is fooled more often than not. What stands here keeps its rate over all
+looks together. Both need totals alone, so a restart forgets nothing and servers' counts are added:
+
+    `EValue` of `betting`    outcomes from 0 to 1 (right or wrong, failed or not): exact at any size
+    `difference`             any outcome (money, minutes): exact in the limit, hence a least number an arm
+
+**Betting.** A question goes to the challenger with a known probability w (its `share`). If the arms do not
+differ, its outcome y says nothing about where it went; for any rates a, b the product of
+f_arm(y) / f_mixed(y), with f_p(y) = p^y (1-p)^(1-y) and mixed = w a + (1-w) b, is then a fair game, or
+worse: f is concave in p (Jensen). Its capital exceeds 1/alpha with probability alpha at most, ever (Ville, 1939).
+That stays so where outcomes change by the hour and where w changes, as long as each total has its own w. One-sided:
+f_a/f_mixed is convex in y, so bets on "the challenger's mean is higher" lose wherever it is not. Capital is spread
+over a grid of rates and differences (method of mixtures). Turner, Ly, Grünwald, "Generic E-variables for exact
+sequential k-sample tests that allow for optional stopping" (2024); Ramdas et al., "Game-theoretic statistics and
+safe anytime-valid inference" (2023).
+
+**Any outcome.** The difference of means has an asymptotic confidence sequence: Waudby-Smith, Arbour, Sinha,
+Kennedy, Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences" (2024), Proposition 2.5.
+
+What both take for granted: units are drawn to arms independently. Several outcomes of one unit (a caller that is
+kept at its arm) are one unit's, and must not be counted as several. Knows no server and no ledger.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+_BASES: Final = np.arange(-9.0, 9.01, 0.4)
+_LIFTS: Final = np.array([0.1, 0.2, 0.4, 0.8, 1.6, 3.2])
+_CHUNK: Final = 4096
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What both arms have seen while the challenger's share was `share`.
+
+    `challenger` and `champion` are the numbers of units, `challenger_sum` and `champion_sum` the sums of their
+    outcomes, each from 0 to 1. Numbers, or arrays of one shape [...] for many comparisons at once.
+    """
+
+    share: float
+    challenger: float | np.ndarray
+    challenger_sum: float | np.ndarray
+    champion: float | np.ndarray
+    champion_sum: float | np.ndarray
+
+
+@dataclass(frozen=True)
+class EValue:
+    """Evidence that the challenger's mean is higher, and that it is lower: natural logarithms of capitals that began
+    as 1. Numbers, or arrays [...]."""
+
+    log_higher: float | np.ndarray
+    log_lower: float | np.ndarray
+
+    def higher(self, alpha: float) -> bool:
+        """Whether the challenger's mean is higher; wrong with probability `alpha` at most, over all looks."""
+        return bool(self.log_higher >= -math.log(alpha))
+
+    def lower(self, alpha: float) -> bool:
+        """Whether it is lower, likewise."""
+        return bool(self.log_lower >= -math.log(alpha))
+
+    @property
+    def p(self) -> float:
+        """A two-sided p-value that is valid at any look: 1 over the larger capital, doubled."""
+        return min(1.0, 2.0 * math.exp(-max(float(self.log_higher), float(self.log_lower))))
+
+
+def betting(groups: Sequence[Totals]) -> EValue:
+    """Compare two arms' means of outcomes from 0 to 1; one group of totals for each share that there was.
+
+    Exact: at any number of looks, and whatever the outcomes' rates did meanwhile.
+
+    >>> betting([Totals(0.5, 200, 190, 200, 150)]).higher(0.025)
+    True
+    >>> betting([Totals(0.5, 200, 190, 200, 189)]).p
+    1.0
+    """
+    if not groups:
+        return EValue(0.0, 0.0)
+    shape = np.shape(groups[0].challenger)
+    # [4, n] each: units and sums of the challenger, units and sums of the champion
+    flat = [np.array([np.ravel(part) for part in _parts(group)], float) for group in groups]
+    size = flat[0].shape[1]
+    higher, lower = np.empty(size), np.empty(size)
+    for start in range(0, size, _CHUNK):
+        here = slice(start, start + _CHUNK)
+        pieces = [(group.share, parts[:, here]) for group, parts in zip(groups, flat, strict=True)]
+        higher[here], lower[here] = _capital(pieces, 1.0), _capital(pieces, -1.0)
+    if not shape:
+        return EValue(float(higher[0]), float(lower[0]))
+    return EValue(higher.reshape(shape), lower.reshape(shape))
+
+
+def _parts(group: Totals) -> tuple[float | np.ndarray, ...]:
+    return group.challenger, group.challenger_sum, group.champion, group.champion_sum
+
+
+def _capital(groups: Sequence[tuple[float, np.ndarray]], sign: float) -> np.ndarray:
+    """Logarithm [n] of the capital of bets on one direction, spread evenly over the grid."""
+    base, lift = (grid.ravel() for grid in np.meshgrid(_BASES, sign * _LIFTS / 2, indexing="ij"))
+    up, down = _logistic(base + lift), _logistic(base - lift)
+    total: np.ndarray = np.zeros((groups[0][1].shape[1], len(base)))
+    for share, (n_up, sum_up, n_down, sum_down) in groups:
+        mixed = share * up + (1 - share) * down
+        for rate, number, found in ((up, n_up, sum_up), (down, n_down, sum_down)):
+            total += np.outer(found, np.log(rate / mixed))
+            total += np.outer(number - found, np.log((1 - rate) / (1 - mixed)))
+    most = total.max(axis=1, keepdims=True)
+    logs: np.ndarray = most[:, 0] + np.log(np.exp(total - most).mean(axis=1))
+    return logs
+
+
+def _logistic(x: np.ndarray) -> np.ndarray:
+    found: np.ndarray = 1.0 / (1.0 + np.exp(-x))
+    return found
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Number, sum and sum of squares of one arm's outcomes, of any size. Numbers, or arrays [...]."""
+
+    number: float | np.ndarray = 0.0
+    sum: float | np.ndarray = 0.0
+    squares: float | np.ndarray = 0.0
+
+    def __add__(self, other: Moments) -> Moments:
+        """Both together."""
+        return Moments(self.number + other.number, self.sum + other.sum, self.squares + other.squares)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean, None of nothing."""
+        return float(self.sum) / float(self.number) if self.number else None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Challenger's mean minus the champion's, and an interval that covers it at all looks together."""
+
+    value: float | np.ndarray
+    low: float | np.ndarray
+    high: float | np.ndarray
+
+
+def difference(
+    challenger: Moments, champion: Moments, alpha: float = 0.05, sharpest_at: float = 1000.0
+) -> Difference | None:
+    """The difference of means with a confidence sequence of level 1 - alpha, two-sided.
+
+    None where an arm has fewer than two units.
+
+    It holds in the limit of many units: let each arm have some (100) before it is acted upon. `sharpest_at` is
+    the number of units at which the interval is narrowest.
+
+    >>> found = difference(Moments(1000, 5200, 30000), Moments(1000, 5000, 28000))
+    >>> round(found.value, 3), found.low < 0 < found.high
+    (0.2, True)
+    """
+    n1, n0 = np.asarray(challenger.number, float), np.asarray(champion.number, float)
+    if min(n1.min(), n0.min()) < 2:
+        return None
+    mean1, mean0 = challenger.sum / n1, champion.sum / n0
+    noise = _variance(challenger, n1) / n1 + _variance(champion, n0) / n0
+    total = n1 + n0
+    rho2 = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / sharpest_at
+    scale = 2 * (total * rho2 + 1) / (total * rho2) * np.log(np.sqrt(total * rho2 + 1) / alpha)
+    half = np.sqrt(noise * scale)
+    value = mean1 - mean0
+    if not np.shape(value):
+        return Difference(float(value), float(value - half), float(value + half))
+    return Difference(value, value - half, value + half)
+
+
+def _variance(of: Moments, number: np.ndarray) -> np.ndarray:
+    found: np.ndarray = np.maximum(of.squares - np.square(of.sum) / number, 0.0) / (number - 1)
+    return found
