@@ -12,7 +12,7 @@ from tests.serve.tiny import write_tiny
 
 from luban.bundle.bundle import Bundle
 from luban.deploy.capacity import Capacity, capacity
-from luban.deploy.sizing import SizingConfig, size
+from luban.deploy.sizing import SizingConfig, described, size
 from luban.errors import ServeError
 
 
@@ -26,6 +26,15 @@ def test_a_small_load_gets_two_replicas_of_one_process() -> None:
     assert found.load == pytest.approx(0.05)
     assert found.memory_mb == math.ceil(150e6 * 1.5 / 2**20)
     assert found.cost_per_thousand is None
+
+
+def test_the_plan_is_told_with_the_settings_that_follow() -> None:
+    config = SizingConfig(rps=500, p95_ms=20, core_hour=0.04)
+    text = "\n".join(described(config, measured(), size(config, measured())))
+    assert "For 500 requests a second within 20 ms" in text
+    assert "deploy: {replicas: 2, cpus: 1, memory_mb: 215}" in text
+    assert "cost of 1,000 answers  0.000044" in text
+    assert "give prices" in "\n".join(described(SizingConfig(), measured(), size(SizingConfig(), measured())))
 
 
 def test_costs_are_those_of_the_prices() -> None:

@@ -100,7 +100,7 @@ def hands_settings_on(component: Any) -> None:
     """A setting of the server that is no default reaches the servers."""
     plan = replace(next(plans()), serve=ServeConfig(max_rows=77))
     text = "\n".join(file.text for file in component().files(plan))
-    assert re.search(r"LUBAN__SERVE__MAX_ROWS\W[^\n]{0,3}(\n\s*value: )?\W{0,3}77\b", text), (
+    assert re.search(r"LUBAN__SERVE__MAX_ROWS\W+(value:)?\W{0,3}77\b", text), (
         "`serve.max_rows` must stand in the files as the variable LUBAN__SERVE__MAX_ROWS"
     )
 

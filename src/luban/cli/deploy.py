@@ -78,12 +78,55 @@ def _plan(shop: Workshop, target: Target, project: Path, bundle: Path | None) ->
 
     file = project / FILE if project.is_dir() else project
     plan = of_project(shop.project, file.read_text("utf-8"))
-    if not target.carries_bundle(plan):
+    if plan.config.model_from == "project" and not target.carries_bundle(plan):
         return plan, None
-    if bundle is None:
-        version = shop.registry.resolve(shop.project.name, shop.project.serve.alias)
-        bundle = shop.home.store.fetch(version.tree)
-    return replace(plan, identity=Bundle.load(bundle).identity), bundle
+    bundle = bundle if bundle is not None else _champion(shop)
+    plan = replace(plan, identity=Bundle.load(bundle).identity)
+    return plan, bundle if target.carries_bundle(plan) else None
+
+
+def _champion(shop: Workshop) -> Path:
+    """The folder of the bundle that the project serves."""
+    version = shop.registry.resolve(shop.project.name, shop.project.serve.alias)
+    return shop.home.store.fetch(version.tree)
+
+
+@app.command()
+def plan(
+    rps: Annotated[float | None, typer.Option(help="Requests a second at the busiest time.")] = None,
+    p95_ms: Annotated[float | None, typer.Option(help="Time within which 95 of 100 are answered.")] = None,
+    core_hour: Annotated[float | None, typer.Option(help="Price of one core for an hour.")] = None,
+    gib_hour: Annotated[float | None, typer.Option(help="Price of one GiB of memory for an hour.")] = None,
+    project: ProjectPath = HERE,
+    sets: Sets = None,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", help="A bundle's folder, in place of the project's champion.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the bundle on this machine, and say how many servers a load needs and what they cost."""
+    from luban.bundle.bundle import Bundle
+    from luban.cli.face import emit
+    from luban.cli.options import open_workshop
+    from luban.deploy.capacity import capacity
+    from luban.deploy.sizing import SizingConfig, described, size
+
+    shop = open_workshop(project, sets)
+    folder = bundle if bundle is not None else _champion(shop)
+    said = {"rps": rps, "p95_ms": p95_ms, "core_hour": core_hour, "gib_hour": gib_hour}
+    settings = shop.project.deploy.plan.model_dump() | {
+        name: value for name, value in said.items() if value is not None
+    }
+    config = SizingConfig.model_validate(settings)
+    if not as_json:
+        typer.echo("Measuring one process on one core of this machine …")
+    measured = capacity(folder, Bundle.load(folder).example_rows(), config.p95_ms)
+    sizing = size(config, measured)
+    if as_json:
+        emit({"asked": config.model_dump(), "measured": measured.to_json(), "plan": sizing.to_json()})
+    else:
+        for line in described(config, measured, sizing):
+            typer.echo(line)
 
 
 def _say(done: Written, steps: Any, as_json: bool) -> None:

@@ -2,4 +2,6 @@
 
 TARGETS = {
     "container": ".container:Container",
+    "kubernetes": ".kubernetes:Kubernetes",
+    "kserve": ".kserve:KServe",
 }

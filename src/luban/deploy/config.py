@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from luban.catalog import TARGETS, Choice, Config, OneOf
+from luban.deploy.sizing import SizingConfig
 
 
 class DeployConfig(Config):
@@ -38,6 +39,9 @@ class DeployConfig(Config):
     """Name of the container's image; by default the model's name."""
     extras: tuple[str, ...] = ()
     """Extras of Luban that the servers need, such as grpc."""
+
+    plan: SizingConfig = Field(default_factory=SizingConfig)
+    """What `luban deploy plan` plans for."""
 
     @model_validator(mode="after")
     def _once(self) -> DeployConfig:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from luban.catalog import Config
-from luban.deploy.capacity import Capacity
 from luban.errors import ServeError
+
+if TYPE_CHECKING:
+    from luban.deploy.capacity import Capacity
 
 GIB = 2**30
 HOURS_A_MONTH = 730.0
@@ -95,3 +97,32 @@ def size(config: SizingConfig, measured: Capacity) -> Sizing:
         cost_per_thousand=thousand,
         cost_per_month=month,
     )
+
+
+def described(config: SizingConfig, measured: Capacity, sizing: Sizing) -> list[str]:
+    """The plan as a person reads it, and the settings that follow from it."""
+    more = " (the process that asked could not ask faster)" if measured.limited_by == "load" else ""
+    found = [
+        f"One process answers {measured.rps:,.0f} requests of one row a second "
+        f"with p95 {measured.p95_ms:.1f} ms{more};",
+        f"alone a request takes {measured.unloaded_p50_ms:.1f} ms (p95 {measured.unloaded_p95_ms:.1f} ms). "
+        f"It was ready in {measured.ready_s:.1f} s and held {measured.memory_mb:.0f} MB at most.",
+        "",
+        f"For {config.rps:,g} requests a second within {config.p95_ms:g} ms:",
+        f"  replicas               {sizing.replicas}",
+        f"  processes in each      {sizing.processes}",
+        f"  cores in each          {sizing.cpu:g}",
+        f"  memory of each         {sizing.memory_mb} MB",
+        f"  use of their capacity  {sizing.load:.0%}" + _when_lost(sizing),
+    ]
+    if sizing.cost_per_thousand is not None and sizing.cost_per_month is not None:
+        found.append(f"  cost of 1,000 answers  {sizing.cost_per_thousand:.6f} if they come at that rate all the time")
+        found.append(f"  cost a month           {sizing.cost_per_month:,.2f}")
+    else:
+        found.append("  cost                   give prices: --core-hour 0.04 --gib-hour 0.005")
+    settings = f"deploy: {{replicas: {sizing.replicas}, cpus: {sizing.cpu:g}, memory_mb: {sizing.memory_mb}}}"
+    return [*found, "", "In luban.yaml:", f"  {settings}"]
+
+
+def _when_lost(sizing: Sizing) -> str:
+    return f"; {sizing.load_with_one_lost:.0%} when one is lost" if sizing.replicas > 1 else ""

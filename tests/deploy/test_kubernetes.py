@@ -1,0 +1,116 @@
+"""Objects for Kubernetes, against the official schemas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from luban.deploy.base import Deployment
+from luban.deploy.config import DeployConfig
+from luban.deploy.kubernetes import Kubernetes, name_of
+from luban.serve.config import ServeConfig
+
+VERSIONS = ("1.29", "1.37")
+
+
+def plan(**settings: Any) -> Deployment:
+    return Deployment(
+        name="hotel.reviews",
+        owner="team",
+        purpose="Route unhappy guests.",
+        luban="0.1.0",
+        python="3.11",
+        serve=ServeConfig(max_rows=500),
+        config=DeployConfig(host="reviews.example.com", image="registry.example.com/reviews", **settings),
+        identity="ab" * 32,
+    )
+
+
+def objects(found: Deployment, **settings: Any) -> dict[str, dict[str, Any]]:
+    files = Kubernetes(Kubernetes.Config(**settings)).files(found)
+    return {file.path.removesuffix(".yaml"): yaml.safe_load(file.text) for file in files}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("model_from", ["bundle", "project"])
+def test_every_object_is_valid_and_has_no_field_that_the_schema_does_not_know(version: str, model_from: str) -> None:
+    found = objects(plan(model_from=model_from))
+    listed = found.pop("kustomization")
+    assert listed["resources"] == [f"{name}.yaml" for name in found]
+    assert len(found) == 8
+    for one in found.values():
+        kubernetes_validate.validate(one, version, strict=True)
+
+
+def test_the_schema_can_refuse() -> None:
+    broken = objects(plan())["deployment"]
+    broken["spec"]["template"]["spec"]["containers"][0]["imagePullPolcy"] = "Never"
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, VERSIONS[0], strict=True)
+
+
+def test_objects_find_each_other() -> None:
+    found = objects(plan())
+    pods = found["deployment"]["spec"]["template"]
+    labels = pods["metadata"]["labels"]
+    wanted = [
+        found["deployment"]["spec"]["selector"]["matchLabels"],
+        found["service"]["spec"]["selector"],
+        found["poddisruptionbudget"]["spec"]["selector"]["matchLabels"],
+        found["networkpolicy"]["spec"]["podSelector"]["matchLabels"],
+    ]
+    assert all(one.items() <= labels.items() for one in wanted)
+    backend = found["ingress"]["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
+    assert backend["name"] == found["service"]["metadata"]["name"] == "hotel-reviews"
+    assert found["horizontalpodautoscaler"]["spec"]["scaleTargetRef"]["name"] == "hotel-reviews"
+    container = pods["spec"]["containers"][0]
+    assert container["envFrom"][0]["configMapRef"]["name"] == found["configmap"]["metadata"]["name"]
+    assert found["configmap"]["data"]["LUBAN__SERVE__MAX_ROWS"] == "500"
+    assert str(container["ports"][0]["containerPort"]) == found["configmap"]["data"]["LUBAN__SERVE__PORT"]
+    assert container["image"] == "registry.example.com/reviews:" + "ab" * 6
+
+
+def test_pods_have_no_more_rights_than_they_need() -> None:
+    spec = objects(plan())["deployment"]["spec"]["template"]["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["containers"][0]["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert objects(plan())["networkpolicy"]["spec"]["egress"] == []
+
+
+def test_requests_and_limits_are_those_of_the_settings() -> None:
+    resources = objects(plan(cpus=1.5, memory_mb=300))["deployment"]["spec"]["template"]["spec"]["containers"][0][
+        "resources"
+    ]
+    assert resources["requests"] == resources["limits"] == {"cpu": "1500m", "memory": "300Mi"}
+
+
+def test_other_settings_are_other_pods() -> None:
+    stamps = {
+        objects(found)["deployment"]["spec"]["template"]["metadata"]["annotations"]["luban/settings"]
+        for found in (plan(), plan())
+    }
+    assert len(stamps) == 1
+    other = Deployment(**{**plan().__dict__, "serve": ServeConfig(max_rows=501)})
+    assert objects(other)["deployment"]["spec"]["template"]["metadata"]["annotations"]["luban/settings"] not in stamps
+
+
+def test_the_time_to_end_is_longer_than_that_to_finish() -> None:
+    spec = objects(plan())["deployment"]["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] > ServeConfig().stop_timeout_s
+
+
+@given(st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,62}\Z"))
+def test_every_model_has_a_name_that_kubernetes_takes(name: str) -> None:
+    import re
+
+    found = name_of(Deployment(**{**plan().__dict__, "name": name}))
+    assert re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", found), found
