@@ -35,14 +35,18 @@ class Picked:
 
     arm: Arm
     shadows: tuple[Arm, ...] = ()
+    revision: int = 0
+    """Of the deployment that shared the questions out."""
 
 
 @dataclass(frozen=True)
 class Routing:
-    """How a model's questions are shared out. Weights of `arms` add up to 1."""
+    """How a model's questions are shared out. Weights of `arms` add up to 1; `salt` decides who gets which."""
 
     arms: tuple[Arm, ...]
     shadows: tuple[Arm, ...] = ()
+    revision: int = 0
+    salt: str = ""
 
     def pick(self, sticky: str) -> Picked:
         """The arm for one who asks: the same for the same `sticky`, as long as weights are the same.
@@ -50,13 +54,14 @@ class Routing:
         Shares that grow keep those they had: a caller moves at most once while a canary steps up.
         """
         if len(self.arms) == 1:
-            return Picked(self.arms[0], self.shadows)
-        place = int.from_bytes(hashlib.blake2b(sticky.encode(), digest_size=8).digest()) / 2**64
+            return Picked(self.arms[0], self.shadows, self.revision)
+        drawn = hashlib.blake2b(sticky.encode(), digest_size=8, key=self.salt.encode()[:64])
+        place = int.from_bytes(drawn.digest()) / 2**64
         for arm in self.arms[:-1]:
             if place < arm.weight:
-                return Picked(arm, self.shadows)
+                return Picked(arm, self.shadows, self.revision)
             place -= arm.weight
-        return Picked(self.arms[-1], self.shadows)
+        return Picked(self.arms[-1], self.shadows, self.revision)
 
 
 class Fleet:

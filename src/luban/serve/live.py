@@ -1,26 +1,32 @@
-"""The bundle that is served now, and how it is exchanged while requests run.
+"""The versions that answer for one model, and how they are exchanged while requests run.
 
-A background thread looks where the bundle comes from (an alias of the registry, or a folder). When
-something else is wanted there, it is loaded, audited and self-tested beside the old one, then exchanged
-by one assignment: a request keeps the bundle that it began with. A bundle that cannot be loaded is
-refused with its reason, and not tried again until another is wanted; the old one stays. A store or
-ledger that cannot be reached for a while is asked again at the next look.
+A background thread looks where the bundles come from (`origins`). When another lineup is wanted there, what
+is not loaded yet is loaded, audited and self-tested beside what answers, then all is exchanged by one assignment:
+a request keeps the bundle that it began with. A bundle that cannot be loaded is refused with its reason, and not
+tried again until another is wanted; what answered before stays. A store or ledger that cannot be reached for a
+while is asked again at the next look.
+
+A version that no longer answers, or that was asked for by its number, is a *spare* for a while. `memory` may give
+back spares, or all that answers: the model is idle then, and `wake` loads it again. In use is what somebody holds
+an `Arm` of; so who answers a question holds its arm until the end, and nobody holds one longer. Whatever is
+loaded or dropped here is so by whoever has `Memory.turn`; reading needs no lock.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from luban.errors import BundleError, LubanError
+from luban.errors import BundleError, LubanError, ServeError
 from luban.serve.fleet import Arm, Routing
+from luban.serve.memory import MB, Holding, Memory
 from luban.serve.origins import AliasOrigin, FolderOrigin, Lineup, Origin, Wanted, WantedArm
+from luban.serve.served import Served, num_bytes, try_out
 
 if TYPE_CHECKING:
     from luban.bundle.bundle import Bundle
@@ -29,80 +35,93 @@ __all__ = ["AliasOrigin", "FolderOrigin", "LiveBundle", "Origin", "Served", "Wan
 LOG = logging.getLogger("luban.serve")
 
 
-@dataclass(frozen=True)
-class Served:
-    """A loaded bundle with what is said of it in answers. Immutable; threads share it."""
-
-    wanted: Wanted
-    bundle: Bundle
-    since: datetime
-
-    @property
-    def name(self) -> str:
-        """Name of the model."""
-        return self.wanted.name or self.bundle.manifest.name
-
-    @property
-    def version(self) -> int | None:
-        """Number of the version; None for a bundle that is served from a folder."""
-        return self.wanted.version
-
-    @cached_property
-    def columns(self) -> frozenset[str]:
-        """Names of all columns of the schema."""
-        return frozenset(column.name for column in self.bundle.schema.columns)
-
-    @cached_property
-    def lists(self) -> frozenset[str]:
-        """Names of the columns whose values may be lists: inputs of such a type, and what is not read."""
-        import pyarrow as pa
-
-        features = self.bundle.preprocess.features
-        return frozenset(n for n in self.columns if n not in features or pa.types.is_list(features[n].storage))
-
-    @cached_property
-    def counted(self) -> str | None:
-        """The answer column whose values metrics count: the first, if it holds strings, or lists of them."""
-        name, kind = next(iter(self.bundle.columns.items()))
-        return name if kind in ("string", "array") else None
-
-
 class LiveBundle:
-    """Holds what is served. `now` and `reason` may be read by any thread at any time."""
+    """Holds what is served of one model. What it tells may be read by any thread at any time."""
 
-    def __init__(self, origin: Origin, poll_s: float, load: Callable[[Path], Bundle] | None = None) -> None:
-        self.now: Served | None = None
+    def __init__(
+        self,
+        origin: Origin,
+        poll_s: float,
+        load: Callable[[Path], Bundle] | None = None,
+        memory: Memory | None = None,
+    ) -> None:
         self.reason = "Nothing was looked for yet."
         """Why nothing, or not the newest, is served; "" if all is well."""
         self.num_loaded = 0
         self.num_refused = 0
+        self.identity: str | None = None
+        """Of the first arm's bundle, also while it is not loaded; None where it is not known."""
+        self._memory = memory if memory is not None else Memory()
+        self._memory.join(self)
+        self._used = self._memory.clock()
         self._routing: Routing | None = None
+        self._spares: tuple[_Spare, ...] = ()
+        self._lineup: Lineup | None = None
+        self._name = origin.name
         self._origin = origin
         self._poll_s = poll_s
         self._load = load if load is not None else _load
         self._refused: set[str] = set()
-        self._lineup: Lineup | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
     def name(self) -> str:
-        """Name of the model; "" for a folder that is not loaded yet."""
-        return self.now.name if self.now is not None else self._origin.name
+        """Name of the model; "" for a folder that was never loaded."""
+        return self._name
 
     @property
     def routing(self) -> Routing | None:
         """How questions are shared out; None where nothing is loaded."""
         return self._routing
 
+    @property
+    def now(self) -> Served | None:
+        """What the first arm answers with; None where nothing is loaded."""
+        routing = self._routing
+        return routing.arms[0].served if routing is not None else None
+
+    @property
+    def lineup(self) -> Lineup | None:
+        """What answers, or would if it were loaded; None where nothing good was found yet."""
+        return self._lineup
+
+    @property
+    def state(self) -> Literal["loaded", "idle", "refused"]:
+        """Whether it answers, would answer once it is loaded, or cannot (see `reason`)."""
+        if self._routing is not None:
+            return "loaded"
+        return "idle" if self._lineup is not None else "refused"
+
+    def spares(self) -> list[Served]:
+        """What is loaded and does not answer unless asked for by number."""
+        return [spare.arm.served for spare in self._spares]
+
+    def touch(self) -> None:
+        """Note that it is asked now."""
+        self._used = self._memory.clock()
+
+    def find(self, number: int) -> Arm | None:
+        """The arm, shadow or spare of this version; None where it is not loaded."""
+        routing = self._routing
+        for arm in (*routing.arms, *routing.shadows) if routing is not None else ():
+            if arm.served.version == number:
+                return arm
+        for spare in self._spares:
+            if spare.arm.served.version == number:
+                spare.used = self._memory.clock()
+                return spare.arm
+        return None
+
     def start(self) -> None:
         """Look once, then go on looking in a thread of its own.
 
-        A folder that cannot be served raises its error; an alias may come to name a good bundle later.
+        A folder that cannot be served raises its error; an alias may come to name a good bundle later. Where the
+        ceiling has no room any more, a model is left idle.
         """
-        self.check()
+        self.check(lazily=bool(self._name))
         if not self._origin.moves:
-            if self.now is None:
+            if self._lineup is None:
                 raise BundleError(self.reason)
             return
         self._thread = threading.Thread(target=self._poll, name="luban-live", daemon=True)
@@ -121,81 +140,210 @@ class LiveBundle:
             except Exception as error:  # The thread must outlive whatever a database driver raises.
                 self._say(f"Looking for a new version failed: {type(error).__name__}: {error}", error)
 
-    def check(self) -> None:
-        """Look once, and exchange the bundle if another is wanted."""
+    def check(self, lazily: bool = False) -> None:
+        """Look once, and exchange what answers if something else is wanted.
+
+        `lazily`: what does not fit below the ceiling is not loaded before it is asked.
+        """
         try:
             lineup = self._origin.look()
+            if lineup == self._lineup:
+                self.reason, self._refused = "", set()
+                return
+            if any(wanted.key in self._refused for wanted in lineup.versions()):
+                return
+            folders = self._fetched(lineup)
         except (LubanError, OSError) as error:
             self._say(_words(error))
             return
-        if lineup == self._lineup:
-            self.reason, self._refused = "", set()
-        elif not any(wanted.key in self._refused for wanted in lineup.versions()):
-            self._exchange(lineup)
+        if lazily and not self._fits(folders):
+            self._lineup, self.identity, self.reason = lineup, lineup.arms[0].wanted.identity, ""
+        elif not self._follow(lineup, folders) and self._lineup is None and lineup != lineup.alone():
+            # Nothing answers yet: the first arm by itself is better than nobody. The reason stands.
+            reason = self.reason
+            self._follow(lineup.alone(), folders)
+            self.reason = reason
 
-    def _exchange(self, lineup: Lineup) -> None:
-        """Load what is not loaded yet, then exchange all at once; the old ones stay where one is refused."""
-        held = {served.wanted.key: served for served in self._held()}
-        for wanted in lineup.versions():
-            if wanted.key not in held:
-                served = self._loaded(wanted)
-                if served is None:
-                    return
-                held[wanted.key] = served
-        self._routing = Routing(_arms(lineup.arms, held), _arms(lineup.shadows, held))
-        self.now, self._lineup = held[lineup.arms[0].wanted.key], lineup
-        self.reason, self._refused = "", set()
+    def wake(self) -> Routing:
+        """What answers, loaded again where it was given back. Blocks. Raises LubanError or OSError."""
+        lineup = self._lineup
+        folders = self._fetched(lineup) if lineup is not None else {}
+        with self._memory.turn:
+            if self._routing is None and (self._lineup is None or not self._follow(self._lineup, folders)):
+                raise ServeError(self.reason)
+            assert self._routing is not None
+            self.touch()
+            return self._routing
 
-    def _held(self) -> list[Served]:
+    def load_numbered(self, number: int) -> Routing:
+        """One version by its number, loaded where it is not. Blocks. Raises LubanError or OSError."""
+        wanted = self._origin.numbered(number)
+        folder = self._origin.fetch(wanted)
+        with self._memory.turn:
+            arm = self.find(number)
+            if arm is None:
+                served = self._loaded(wanted, folder, 0)
+                arm = Arm("named", served)
+                self._spares = (*self._spares, _Spare(self, arm, self._memory.clock()))
+                self._memory.make_room(0)
+            return Routing((arm,))
+
+    def holdings(self) -> Sequence[Holding]:
+        """What is loaded now, for the account of memory."""
         routing = self._routing
-        return [arm.served for arm in (*routing.arms, *routing.shadows)] if routing is not None else []
+        return [*self._spares, *([_Answering(self, _cost(routing), self._used)] if routing is not None else [])]
 
-    def _loaded(self, wanted: Wanted) -> Served | None:
-        """The version, loaded and tested; None where it is refused or cannot be had, which is said."""
-        try:
-            served = self._try(wanted)
-        except BundleError as error:
-            self._refuse(wanted, _words(error))
-        except (LubanError, OSError) as error:
-            self._say(_words(error))
-        except Exception as error:  # Whatever a damaged model makes a library raise: the old one stays.
-            self._refuse(wanted, f"{type(error).__name__}: {error}", error)
-        else:
-            self.num_loaded += 1
-            LOG.info("model loaded", extra={"fields": {**_fields(wanted), "identity": served.bundle.identity}})
-            return served
-        return None
+    def rest(self) -> bool:
+        """Drop all that answers; False, and nothing has changed, where a question holds it. Needs `Memory.turn`."""
+        routing, lineup = self._routing, self._lineup
+        if routing is None or lineup is None:
+            return False
+        held = _by_key(routing)
+        watches = [weakref.ref(arm) for arm in (*routing.arms, *routing.shadows)]
+        self._routing = routing = None
+        if any(watch() is not None for watch in watches):
+            self._routing = _routing(lineup, held)
+            return False
+        self._dropped(held)
+        return True
 
-    def _try(self, wanted: Wanted) -> Served:
-        bundle = self._load(self._origin.fetch(wanted))
-        if wanted.identity is not None and bundle.identity != wanted.identity:
-            raise BundleError(
-                f"The registry names identity {wanted.identity[:12]}, but the bundle is {bundle.identity[:12]}.",
-                "Release the model again.",
-            )
-        # Loading tests the graph; this tests the whole path, and warms it up before a client waits for it.
-        rows = bundle.example_rows()
-        errors = bundle.predict(rows).errors if rows else []
-        if errors and None not in errors:
-            raise BundleError(f"The bundle answers none of its example rows: {errors[0]}.", "Release the model again.")
-        return Served(wanted, bundle, datetime.now(UTC))
+    def drop(self, spare: _Spare) -> bool:
+        """Drop a spare; False, and nothing has changed, where a question holds it. Needs `Memory.turn`."""
+        if spare not in self._spares:
+            return False
+        name, served = spare.arm.name, spare.arm.served
+        watch = weakref.ref(spare.arm)
+        del spare.arm
+        if watch() is not None:
+            spare.arm = Arm(name, served)
+            return False
+        self._spares = tuple(one for one in self._spares if one is not spare)
+        held = {served.wanted.key: served}
+        del served
+        self._dropped(held)
+        return True
 
-    def _refuse(self, wanted: Wanted, reason: str, error: Exception | None = None) -> None:
+    def _dropped(self, held: dict[str, Served]) -> None:
+        versions = [served.version for served in held.values()]
+        held.clear()
+        self._memory.given_back(len(versions))
+        LOG.info("model unloaded", extra={"fields": {"model": self.name, "versions": versions}})
+
+    def _fetched(self, lineup: Lineup) -> dict[str, Path]:
+        """Folders of the versions that are not loaded; may take long where the store is far away."""
+        held = self._held()
+        return {wanted.key: self._origin.fetch(wanted) for wanted in lineup.versions() if wanted.key not in held}
+
+    def _fits(self, folders: Mapping[str, Path]) -> bool:
+        needed = sum(self._memory.expected(f"{self.name} {key}", num_bytes(at)) for key, at in folders.items())
+        return self._memory.has_room(needed)
+
+    def _follow(self, lineup: Lineup, folders: Mapping[str, Path]) -> bool:
+        """Load what is not loaded yet, then exchange all at once; False, and nothing changes, where one is refused."""
+        with self._memory.turn:
+            held, fresh = self._held(), 0
+            for wanted in lineup.versions():
+                if wanted.key in held:
+                    continue
+                try:
+                    folder = folders.get(wanted.key) or self._origin.fetch(wanted)
+                    served = held[wanted.key] = self._loaded(wanted, folder, fresh)
+                except BundleError as error:
+                    self._refuse(wanted, error)
+                    return False
+                except (LubanError, OSError) as error:
+                    self._say(_words(error))
+                    return False
+                fresh += served.cost_bytes
+            return self._exchange(lineup, held)
+
+    def _exchange(self, lineup: Lineup, held: dict[str, Served]) -> bool:
+        routing, limit = _routing(lineup, held), self._memory.limit_bytes
+        if limit is not None and _cost(routing) > limit:
+            told = f"It takes {_cost(routing) / MB:.0f} MB loaded, but `serve.memory.max_mb` is {limit / MB:g}."
+            self._refuse(lineup.versions()[-1], BundleError(told, "Allow more, or make the bundle smaller."))
+            return False
+        now, keys, spared = self._memory.clock(), _by_key(routing), {s.arm.served.wanted.key for s in self._spares}
+        left = [served for key, served in _by_key(self._routing).items() if key not in keys and key not in spared]
+        spares = [spare for spare in self._spares if spare.arm.served.wanted.key not in keys]
+        self._routing = routing
+        self._spares = (*spares, *(_Spare(self, Arm("named", served), now) for served in left))
+        first = routing.arms[0].served
+        self._lineup, self._name, self.identity = lineup, first.name, first.bundle.identity
+        self.reason, self._refused, self._used = "", set(), now
+        self._memory.make_room(0, keep=self)
+        return True
+
+    def _held(self) -> dict[str, Served]:
+        return {**{served.wanted.key: served for served in self.spares()}, **_by_key(self._routing)}
+
+    def _loaded(self, wanted: Wanted, folder: Path, fresh: int) -> Served:
+        """The version, loaded and tested; `fresh` bytes were loaded beside it. Needs `Memory.turn`."""
+        memory, what, size = self._memory, f"{self.name} {wanted.key}", num_bytes(folder)
+        memory.make_room(fresh + memory.expected(what, size), keep=self)
+        with memory.measured(what, size) as cost:
+            served = try_out(wanted, lambda: self._load(folder))
+        self.num_loaded += 1
+        fields = {**_fields(wanted), "identity": served.bundle.identity, "mb": round(cost() / MB, 1)}
+        LOG.info("model loaded", extra={"fields": fields})
+        return replace(served, cost_bytes=cost())
+
+    def _refuse(self, wanted: Wanted, error: BundleError) -> None:
         self._refused.add(wanted.key)
         self.num_refused += 1
         kept = f" Version {self.now.version} stays." if self.now is not None else ""
         what = f"Version {wanted.version} of `{wanted.name}`" if wanted.version is not None else "The bundle"
-        self._say(f"{what} is refused: {reason}{kept}", error)
+        self._say(f"{what} is refused: {_words(error)}{kept}", error.__cause__)
 
-    def _say(self, reason: str, error: Exception | None = None) -> None:
+    def _say(self, reason: str, error: BaseException | None = None) -> None:
         """Keep and log why things are not well, once until it changes."""
         if reason != self.reason:
             self.reason = reason
             LOG.warning("model not loaded", extra={"fields": {"reason": reason}}, exc_info=error)
 
 
-def _arms(wanted: tuple[WantedArm, ...], held: dict[str, Served]) -> tuple[Arm, ...]:
-    return tuple(Arm(arm.name, held[arm.wanted.key], arm.weight) for arm in wanted)
+@dataclass(frozen=True)
+class _Answering:
+    """All that answers for a model, as the account of memory sees it."""
+
+    live: LiveBundle
+    cost_bytes: int
+    used: float
+    answers = True
+
+    def give_back(self) -> bool:
+        return self.live.rest()
+
+
+@dataclass(eq=False)
+class _Spare:
+    live: LiveBundle
+    arm: Arm
+    used: float
+    answers = False
+
+    @property
+    def cost_bytes(self) -> int:
+        return self.arm.served.cost_bytes
+
+    def give_back(self) -> bool:
+        return self.live.drop(self)
+
+
+def _routing(lineup: Lineup, held: Mapping[str, Served]) -> Routing:
+    def arms(wanted: tuple[WantedArm, ...]) -> tuple[Arm, ...]:
+        return tuple(Arm(arm.name, held[arm.wanted.key], arm.weight) for arm in wanted)
+
+    return Routing(arms(lineup.arms), arms(lineup.shadows))
+
+
+def _by_key(routing: Routing | None) -> dict[str, Served]:
+    arms = (*routing.arms, *routing.shadows) if routing is not None else ()
+    return {arm.served.wanted.key: arm.served for arm in arms}
+
+
+def _cost(routing: Routing) -> int:
+    return sum(served.cost_bytes for served in _by_key(routing).values())
 
 
 def _words(error: Exception) -> str:

@@ -33,7 +33,8 @@ class Plan:
     """How a model's questions are to be shared out. Raises ServeError where it cannot be.
 
     Names of arms and shadows are all different; weights of arms add up to 1, those of shadows are the
-    share of questions that they are asked too.
+    share of questions that they are asked too. `revision` is counted with what its arms do; equal `salt` keeps
+    one who asks with a sticky key where a plan before had him.
 
     >>> Plan("reviews", (PlannedArm("champion", "champion", 0.9), PlannedArm("canary", 7, 0.1))).model
     'reviews'
@@ -42,6 +43,8 @@ class Plan:
     model: str
     arms: tuple[PlannedArm, ...]
     shadows: tuple[PlannedArm, ...] = ()
+    revision: int = 0
+    salt: str = ""
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in (*self.arms, *self.shadows)]
@@ -80,6 +83,8 @@ class Lineup:
 
     arms: tuple[WantedArm, ...]
     shadows: tuple[WantedArm, ...] = ()
+    revision: int = 0
+    salt: str = ""
 
     @classmethod
     def of(cls, wanted: Wanted, name: str = "champion") -> Lineup:
@@ -183,7 +188,8 @@ class AliasOrigin:
                 found[arm.version] = self._look_up(arm.version)
             return WantedArm(arm.name, found[arm.version], arm.weight)
 
-        return Lineup(tuple(map(looked_up, plan.arms)), tuple(map(looked_up, plan.shadows)))
+        arms, shadows = tuple(map(looked_up, plan.arms)), tuple(map(looked_up, plan.shadows))
+        return Lineup(arms, shadows, plan.revision, plan.salt)
 
     def numbered(self, number: int) -> Wanted:
         """The version of this number."""
