@@ -97,6 +97,18 @@ def load_project(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Proje
     return read_project(raw, file.name, node), file.resolve().parent
 
 
+def server_settings(overrides: Sequence[str] = ()) -> ServeConfig:
+    """Settings of a server without a project file: `serve.…` in environment variables, then in `overrides`.
+
+    Raises ConfigError.
+    """
+    raw: dict[str, Any] = {}
+    for override in [*settings_from(os.environ), *overrides]:
+        _override(raw, override)
+    nothing = {"name": "none", "data": {"source": "none"}}
+    return read_project({**nothing, "serve": raw.get("serve", {})}, "The settings").serve
+
+
 def read_project(raw: Mapping[str, Any], where: str, node: yaml.Node | None = None) -> Project:
     """The project stated by `raw`; errors name `where` and, with the YAML node, the line."""
     for section, what in RESERVED.items():

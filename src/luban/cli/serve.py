@@ -35,14 +35,14 @@ def serve(
     """Serve the project's champion: POST /v1/predict, /health, /ready, /openapi.json, /metrics."""
     from luban.cli.face import emit
     from luban.cli.options import open_workshop
-    from luban.serve.config import ServeConfig as Config
+    from luban.project import server_settings
     from luban.serve.live import AliasOrigin, FolderOrigin, Origin
     from luban.serve.server import serve as run_server
 
     origin: Origin
     home = None
     if bundle is not None:
-        origin, config = FolderOrigin(bundle), Config()
+        origin, config = FolderOrigin(bundle), server_settings(sets or ())
     else:
         shop = open_workshop(project, sets)
         config, home = shop.project.serve, shop.home

@@ -54,6 +54,8 @@ class App:
         self._live = live
         self._config = config
         self._keys = keys
+        self.draining = False
+        """Set when the server was told to stop: it still answers, but is not ready for more."""
         self.metrics = Metrics(needs_bound(config.slo))
         self._access = Access(config.log)
         self._batcher = Batcher(config.num_threads, config.max_waiting)
@@ -163,6 +165,8 @@ class App:
 
     async def _ready(self, request: Request) -> Response:
         served = self._served()
+        if self.draining:
+            raise Problem("stopping", "The server was told to stop; it still answers.", "Ask another.", None, LATER)
         return _json(
             {
                 "status": "ready",

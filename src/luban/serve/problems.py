@@ -27,6 +27,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "wrong-shape": (422, "The body is JSON, but not what this model is asked with."),
     "internal": (500, "The server failed to answer."),
     "no-model": (503, "No model is loaded yet."),
+    "stopping": (503, "The server is about to stop."),
     "busy": (503, "Too many requests are waiting."),
     "too-late": (504, "The answer would come too late."),
 }

@@ -11,10 +11,12 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import math
 import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import FrameType
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from luban.store.home import Home
 
 LOG = logging.getLogger("luban.serve")
+_CLOSE = (b"connection", b"close")
 
 
 def serve(
@@ -86,7 +89,7 @@ def _running(
         live.start()
         app = App(live, config, keys, home)
         try:
-            yield _Server(_settings(app, config)), listening
+            yield _Server(app, config), listening
         finally:
             app.close()
             live.stop()
@@ -137,9 +140,19 @@ def _settings(app: App, config: ServeConfig) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which says when it is ready and returns after a signal."""
+    """uvicorn's server, which says when it is ready, drains before it stops, and returns after a signal.
+
+    Drained, it still answers, but says 503 to `/ready` and asks clients to close their connections: whoever shares
+    requests out then takes them elsewhere before the port is closed.
+    """
 
     on_ready: Callable[[str], None] = staticmethod(lambda address: None)
+
+    def __init__(self, app: App, config: ServeConfig) -> None:
+        super().__init__(_settings(app, config))
+        self._app = app
+        self._drain_s = config.drain_s
+        self._stop_at = math.inf
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then tell the address."""
@@ -149,8 +162,23 @@ class _Server(uvicorn.Server):
             LOG.info("listening", extra={"fields": {"address": address}})
             self.on_ready(address)
 
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether to stop now."""
+        done = await super().on_tick(counter)
+        if self._app.draining:
+            state = self.server_state
+            state.default_headers = [*(h for h in state.default_headers if h != _CLOSE), _CLOSE]
+        return done or time.monotonic() >= self._stop_at
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop in good order; unlike uvicorn's, the signal is not raised again afterwards."""
+        """Stop in good order; unlike uvicorn's, the signal is not raised again afterwards.
+
+        The first SIGTERM drains for `drain_s`; a second one, or SIGINT, stops at once.
+        """
+        if sig == signal.SIGTERM and self._drain_s > 0 and not self._app.draining:
+            self._stop_at = time.monotonic() + self._drain_s
+            self._app.draining = True
+            return
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         self.should_exit = True

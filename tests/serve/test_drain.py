@@ -1,0 +1,98 @@
+"""A server that is told to stop by SIGTERM, with `drain_s`; and settings of a server that has no project."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from .tiny import write_tiny
+
+LUBAN = Path(sys.executable).with_name("luban")
+ASK = {"rows": [{"text": "很好", "stars": 5}]}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    write_tiny(folder)
+    return folder
+
+
+@contextmanager
+def running(folder: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`luban serve --bundle` on a free port, its settings given by the environment alone."""
+    environment = {**os.environ, "LUBAN__SERVE__PORT": "0", **settings}
+    command = [LUBAN, "serve", "--bundle", folder, "--json"]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+    try:
+        assert process.stdout is not None
+        yield process, json.loads(process.stdout.readline())["address"]
+    finally:
+        process.kill()
+        process.wait(30)
+
+
+def test_drained(folder: Path) -> None:
+    with running(folder, LUBAN__SERVE__DRAIN_S="1.5") as (process, address), httpx.Client(base_url=address) as client:
+        assert client.get("/ready").status_code == 200
+        kept = client.post("/v1/predict", json=ASK)
+        assert "connection" not in kept.headers
+        process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 30
+        while (ready := client.get("/ready")).status_code == 200:
+            assert time.monotonic() < deadline
+        assert ready.json()["type"] == "urn:luban:problem:stopping"
+        assert client.get("/health").status_code == 200
+        time.sleep(0.3)  # two looks of the server at its own state
+        for _ in range(3):
+            answer = client.post("/v1/predict", json=ASK)
+            assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+            assert answer.json()["answers"] == kept.json()["answers"]
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_does_not_wait(folder: Path, sign: signal.Signals) -> None:
+    with running(folder, LUBAN__SERVE__DRAIN_S="3000") as (process, address):
+        process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 30
+        while httpx.get(f"{address}/ready").status_code == 200:
+            assert time.monotonic() < deadline
+        process.send_signal(sign)
+        assert process.wait(30) == 0
+
+
+def test_a_bundle_is_served_with_settings_of_the_environment(folder: Path) -> None:
+    with running(folder, LUBAN__SERVE__MAX_ROWS="1") as (_, address):
+        assert httpx.post(f"{address}/v1/predict", json={"rows": ASK["rows"] * 2}).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("LUBAN__SERVE__PROT", "1", "there is no field `serve.prot`. Did you mean `port`?"),
+        ("LUBAN__SERVE__PORT", "high", "`serve.port` is refused"),
+    ],
+)
+def test_wrong_settings_are_refused(folder: Path, name: str, value: str, said: str) -> None:
+    done = subprocess.run(
+        [LUBAN, "serve", "--bundle", folder],
+        env={**os.environ, name: value},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert said in " ".join(done.stderr.split())
