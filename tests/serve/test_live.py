@@ -67,8 +67,8 @@ def test_a_bad_version_is_refused_and_the_old_one_stays(
     assert client.post("/v1/predict", json={"rows": [{"text": "a"}]}).json()["version"] == 1
     metrics = client.get("/metrics").text
     # Refused once, although it was looked for many times.
-    assert "luban_model_refusals 1.0" in metrics
-    assert "luban_model_stale 1.0" in metrics
+    assert 'luban_model_refusals_total{model="reviews"} 1.0' in metrics
+    assert 'luban_model_stale{model="reviews"} 1.0' in metrics
     assert [record.fields["reason"] for record in caplog.records if hasattr(record, "fields")] == [reason]
     origin.version = 14
     until(lambda: client.get("/ready").json()["version"] == 14)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AliasOrigin", "FolderOrigin", "LiveBundle", "Origin", "Served", "Wanted"]
 LOG = logging.getLogger("luban.serve")
+NAMED = "named"
+"""Name of the arm of a version that was asked for by its number."""
 
 
 class LiveBundle:
@@ -183,15 +185,20 @@ class LiveBundle:
             arm = self.find(number)
             if arm is None:
                 served = self._loaded(wanted, folder, 0)
-                arm = Arm("named", served)
-                self._spares = (*self._spares, _Spare(self, arm, self._memory.clock()))
+                self._must_fit(served.cost_bytes)
+                arm = Arm(NAMED, served)
+                self._spares = (*self._spares, _Spare(arm, self._memory.clock()))
                 self._memory.make_room(0)
             return Routing((arm,))
 
-    def holdings(self) -> Sequence[Holding]:
-        """What is loaded now, for the account of memory."""
+    def holdings(self) -> list[Holding]:
+        """What is loaded now, for the account of memory. No holding holds an arm."""
         routing = self._routing
-        return [*self._spares, *([_Answering(self, _cost(routing), self._used)] if routing is not None else [])]
+        found: list[Holding] = [
+            _Holding(self, spare.arm.served.wanted.key, spare.arm.served.cost_bytes, spare.used)
+            for spare in self._spares
+        ]
+        return found if routing is None else [*found, _Holding(self, None, _cost(routing), self._used)]
 
     def rest(self) -> bool:
         """Drop all that answers; False, and nothing has changed, where a question holds it. Needs `Memory.turn`."""
@@ -207,19 +214,16 @@ class LiveBundle:
         self._dropped(held)
         return True
 
-    def drop(self, spare: _Spare) -> bool:
-        """Drop a spare; False, and nothing has changed, where a question holds it. Needs `Memory.turn`."""
-        if spare not in self._spares:
+    def drop(self, key: str) -> bool:
+        """The same for a spare."""
+        spare = next((one for one in self._spares if one.arm.served.wanted.key == key), None)
+        if spare is None:
             return False
-        name, served = spare.arm.name, spare.arm.served
-        watch = weakref.ref(spare.arm)
-        del spare.arm
+        held, used, watch = {key: spare.arm.served}, spare.used, weakref.ref(spare.arm)
+        self._spares, spare = tuple(one for one in self._spares if one is not spare), None
         if watch() is not None:
-            spare.arm = Arm(name, served)
+            self._spares = (*self._spares, _Spare(Arm(NAMED, held[key]), used))
             return False
-        self._spares = tuple(one for one in self._spares if one is not spare)
-        held = {served.wanted.key: served}
-        del served
         self._dropped(held)
         return True
 
@@ -258,21 +262,28 @@ class LiveBundle:
             return self._exchange(lineup, held)
 
     def _exchange(self, lineup: Lineup, held: dict[str, Served]) -> bool:
-        routing, limit = _routing(lineup, held), self._memory.limit_bytes
-        if limit is not None and _cost(routing) > limit:
-            told = f"It takes {_cost(routing) / MB:.0f} MB loaded, but `serve.memory.max_mb` is {limit / MB:g}."
-            self._refuse(lineup.versions()[-1], BundleError(told, "Allow more, or make the bundle smaller."))
+        routing = _routing(lineup, held)
+        try:
+            self._must_fit(_cost(routing))
+        except BundleError as error:
+            self._refuse(lineup.versions()[-1], error)
             return False
         now, keys, spared = self._memory.clock(), _by_key(routing), {s.arm.served.wanted.key for s in self._spares}
         left = [served for key, served in _by_key(self._routing).items() if key not in keys and key not in spared]
         spares = [spare for spare in self._spares if spare.arm.served.wanted.key not in keys]
         self._routing = routing
-        self._spares = (*spares, *(_Spare(self, Arm("named", served), now) for served in left))
+        self._spares = (*spares, *(_Spare(Arm(NAMED, served), now) for served in left))
         first = routing.arms[0].served
         self._lineup, self._name, self.identity = lineup, first.name, first.bundle.identity
         self.reason, self._refused, self._used = "", set(), now
         self._memory.make_room(0, keep=self)
         return True
+
+    def _must_fit(self, cost: int) -> None:
+        limit = self._memory.limit_bytes
+        if limit is not None and cost > limit:
+            told = f"It takes {cost / MB:.0f} MB loaded, but `serve.memory.max_mb` is {limit / MB:g}."
+            raise BundleError(told, "Allow more, or make the bundle smaller.")
 
     def _held(self) -> dict[str, Served]:
         return {**{served.wanted.key: served for served in self.spares()}, **_by_key(self._routing)}
@@ -302,39 +313,36 @@ class LiveBundle:
             LOG.warning("model not loaded", extra={"fields": {"reason": reason}}, exc_info=error)
 
 
-@dataclass(frozen=True)
-class _Answering:
-    """All that answers for a model, as the account of memory sees it."""
-
-    live: LiveBundle
-    cost_bytes: int
-    used: float
-    answers = True
-
-    def give_back(self) -> bool:
-        return self.live.rest()
-
-
-@dataclass(eq=False)
+@dataclass
 class _Spare:
-    live: LiveBundle
+    """A loaded version that answers only who asks for its number."""
+
     arm: Arm
     used: float
-    answers = False
+
+
+@dataclass(frozen=True)
+class _Holding:
+    """What is given back together: the spare of this key, or (None) all that answers."""
+
+    live: LiveBundle
+    key: str | None
+    cost_bytes: int
+    used: float
 
     @property
-    def cost_bytes(self) -> int:
-        return self.arm.served.cost_bytes
+    def answers(self) -> bool:
+        return self.key is None
 
     def give_back(self) -> bool:
-        return self.live.drop(self)
+        return self.live.rest() if self.key is None else self.live.drop(self.key)
 
 
 def _routing(lineup: Lineup, held: Mapping[str, Served]) -> Routing:
     def arms(wanted: tuple[WantedArm, ...]) -> tuple[Arm, ...]:
         return tuple(Arm(arm.name, held[arm.wanted.key], arm.weight) for arm in wanted)
 
-    return Routing(arms(lineup.arms), arms(lineup.shadows))
+    return Routing(arms(lineup.arms), arms(lineup.shadows), lineup.revision, lineup.salt)
 
 
 def _by_key(routing: Routing | None) -> dict[str, Served]:
