@@ -4,4 +4,6 @@ TARGETS = {
     "container": ".container:Container",
     "kubernetes": ".kubernetes:Kubernetes",
     "kserve": ".kserve:KServe",
+    "github": ".github:GitHub",
+    "gitlab": ".gitlab:GitLab",
 }

@@ -8,13 +8,14 @@ Objects are built as data and written as YAML, so that no template can misindent
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 from pydantic import Field
 
-from luban.catalog import Config, canonical, fingerprint
+from luban.catalog import Config, fingerprint
 from luban.deploy.base import Deployment, File, Target
 from luban.deploy.templates import header
 
@@ -204,6 +205,13 @@ def name_of(plan: Deployment) -> str:
     return (plain if plain[:1].isalpha() else f"m-{plain}")[:63].strip("-")
 
 
+def namespace_of(plan: Deployment) -> str:
+    """The namespace that this target's settings name."""
+    config = plan.config.settings_of("kubernetes")
+    assert isinstance(config, Kubernetes.Config)
+    return config.namespace
+
+
 def selector(plan: Deployment) -> dict[str, str]:
     """The labels by which pods are found; they never change."""
     return {"app.kubernetes.io/name": name_of(plan), "app.kubernetes.io/component": "model-server"}
@@ -256,9 +264,8 @@ def grace_s(plan: Deployment) -> int:
 
 def written(one: Mapping[str, Any], top: str) -> str:
     """An object as YAML. Texts that YAML would read as something else get quotes."""
-    plain = yaml.safe_load(canonical(one))  # no anchors for parts that are used twice
-    ordered = {key: plain[key] for key in one}
-    return f"{top}\n{yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=120)}"
+    plain = json.loads(json.dumps(one))  # a copy of every part: no anchors for those that are used twice
+    return f"{top}\n{yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120)}"
 
 
 def _follows(plan: Deployment) -> bool:
