@@ -92,7 +92,7 @@ def test_large_requests_wait_in_line_and_health_does_not(client: httpx.Client, b
     large = {"rows": [{"text": "wait"}] * 50}
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(httpx.post, f"{client.base_url}/v1/predict", json=large, timeout=10) for _ in range(2)]
-        until(lambda: "luban_waiting_requests 2.0" in client.get("/metrics").text)
+        until(lambda: "luban_queue_requests 2.0" in client.get("/metrics").text)
         refused = client.post("/v1/predict", json=large)
         assert refused.json()["type"] == "urn:luban:problem:busy"
         assert refused.headers["retry-after"] == "1"

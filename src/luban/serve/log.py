@@ -86,8 +86,13 @@ class Access:
             "duration_ns": round(seconds * 1e9),
             "request_id": request.id,
             "caller": request.caller.name,
-            "trace_id": trace_id_of(request.header("traceparent")),
+            "trace_id": trace_id_of(request.track.traceparent or request.header("traceparent")),
         }
+        picked = request.track.picked
+        if picked is not None:
+            served = picked.arm.served
+            fields |= {"model": served.name, "version": served.version, "arm": picked.arm.name}
+            fields["rows"] = request.track.num_rows
         level = logging.WARNING if status >= 500 else logging.INFO
         logging.getLogger("luban.serve").log(level, "request", extra={"fields": fields})
 

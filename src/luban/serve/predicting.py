@@ -115,7 +115,7 @@ def entry_of(request: Request, desk: Desk) -> Entry:
         detail = f"{request.caller.name} may not ask the model `{model}`."
         raise Problem("not-allowed", detail, "Ask for a key that may.")
     length = request.header("content-length")
-    return Entry(request.caller, model, request.id, int(length) if length.isdecimal() else 0)
+    return Entry(request.caller, model, request.id, int(length) if length.isdecimal() else 0, request.track)
 
 
 def deadline_of(request: Request) -> float:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from luban.policy.rules import ROLES, Role
+from luban.serve.track import Track
 
 if TYPE_CHECKING:
     from luban.serve.fleet import Arm, Picked
@@ -56,6 +57,8 @@ class Entry:
     model: str
     request_id: str
     num_bytes: int = 0
+    track: Track = field(default_factory=Track, compare=False)
+    """Notes of the request, for the log and for traces."""
 
 
 @dataclass(slots=True)

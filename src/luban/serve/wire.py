@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from luban.serve.question import ANYBODY, Caller
+from luban.serve.track import Track
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -73,6 +74,7 @@ class Request:
         """The path as it stands in the table of routes, once it was found."""
         self.caller: Caller = ANYBODY
         """Who asks, once the door was passed."""
+        self.track = Track()
         given = self.header("x-request-id")
         self.id = given if given and _REQUEST_ID.fullmatch(given) else _new_id()
 

@@ -1,0 +1,30 @@
+"""What is noted of one request on its way, for the log and for traces.
+
+Every request has one; it is filled by whoever knows (the desk: who answered; the batcher: when), and read when the
+request is over. Noting is free where a request is not traced. Knows no format and no library.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from luban.serve.fleet import Picked
+
+
+class Track:
+    """One request's notes. `spans` is None where the request is not traced; times are of `time.perf_counter`."""
+
+    __slots__ = ("num_rows", "picked", "spans", "traceparent")
+
+    def __init__(self) -> None:
+        self.picked: Picked | None = None
+        self.num_rows = 0
+        self.spans: list[tuple[str, float, float]] | None = None
+        self.traceparent = ""
+        """The W3C header that names this request's own span; "" where it is not traced."""
+
+    def span(self, name: str, began: float, ended: float) -> None:
+        """Note a part of the way, if somebody wants to know."""
+        if self.spans is not None:
+            self.spans.append((name, began, ended))
