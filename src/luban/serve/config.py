@@ -48,9 +48,6 @@ class ServeConfig(Config):
     drain_s: float = Field(0.0, ge=0, le=3600)
     """Time after SIGTERM in which the server still answers, while `/ready` says 503, so that proxies take their
     requests elsewhere first; then it stops."""
-    drain_s: float = Field(0.0, ge=0, le=3600)
-    """Time after SIGTERM in which the server still answers, while `/ready` says 503, so that proxies take their
-    requests elsewhere first; then it stops."""
     stop_timeout_s: int = Field(10, ge=1)
     """Time that requests have to finish when the server is told to stop."""
     rate_limit_per_s: float | None = None
