@@ -29,8 +29,11 @@ from luban.serve import log
 from luban.serve.app import App
 from luban.serve.config import ServeConfig
 from luban.serve.direct import DirectProtocol
+from luban.serve.door import Door
 from luban.serve.keys import VARIABLE, Keys
-from luban.serve.live import LiveBundle, Origin
+from luban.serve.fleet import Fleet, Origins
+from luban.serve.memory import Memory
+from luban.serve.origins import Origin
 
 if TYPE_CHECKING:
     from luban.store.home import Home
@@ -40,7 +43,7 @@ _CLOSE = (b"connection", b"close")
 
 
 def serve(
-    origin: Origin,
+    origin: Origin | Origins,
     config: ServeConfig,
     ready: Callable[[str], None],
     environment: Mapping[str, str] | None = None,
@@ -61,7 +64,7 @@ def serve(
 
 @contextlib.contextmanager
 def serving(
-    origin: Origin, config: ServeConfig, environment: Mapping[str, str] | None = None, home: Home | None = None
+    origin: Origin | Origins, config: ServeConfig, environment: Mapping[str, str] | None = None, home: Home | None = None
 ) -> Iterator[str]:
     """The same in a thread of this process, for the length of a `with` block; gives the address."""
     with _running(origin, config, os.environ if environment is None else environment, home) as (server, listening):
@@ -81,21 +84,23 @@ def serving(
 
 @contextlib.contextmanager
 def _running(
-    origin: Origin, config: ServeConfig, environment: Mapping[str, str], home: Home | None
+    origin: Origin | Origins, config: ServeConfig, environment: Mapping[str, str], home: Home | None
 ) -> Iterator[tuple[_Server, socket.socket]]:
-    keys = Keys.from_environment(environment)
-    with contextlib.closing(listen(config, keys)) as listening:
-        live = LiveBundle(origin, config.poll_s)
-        live.start()
-        app = App(live, config, keys, home)
+    door = Door.open(config, environment, home)
+    door.start()
+    with contextlib.closing(door), contextlib.closing(listen(config, door)) as listening:
+        origins = origin if isinstance(origin, Origins) else Origins((origin,))
+        fleet = Fleet(origins, config.poll_s, Memory(config.memory), any_version=config.any_version)
+        fleet.start()
+        app = App(fleet, config, door, home)
         try:
             yield _Server(app, config), listening
         finally:
             app.close()
-            live.stop()
+            fleet.stop()
 
 
-def listen(config: ServeConfig, keys: Keys) -> socket.socket:
+def listen(config: ServeConfig, keys: Keys | Door) -> socket.socket:
     """A bound socket at the configured address. Raises ServeError where it cannot or must not be."""
     try:
         family, _, _, _, address = socket.getaddrinfo(
@@ -106,7 +111,7 @@ def listen(config: ServeConfig, keys: Keys) -> socket.socket:
     if not keys and not config.no_key and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
         raise ServeError(
             f"Without an API key the server listens on loopback only, but `host` is {config.host}.",
-            f"Set {VARIABLE}, or say --no-key to answer everybody who reaches the port.",
+            f"Make one: `luban keys create`, or set {VARIABLE}. Or say --no-key to answer all who reach the port.",
         )
     try:
         return socket.create_server(address[:2], family=family, backlog=1024)
