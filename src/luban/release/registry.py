@@ -87,9 +87,15 @@ class Registry:
         """Make a version champion; the champion before it is kept for `rollback`. Raises ReleaseError, Denied."""
         allow(actor, "promote", f"model {name}")
         with self._ledger.transaction() as tx:
-            _require(tx, name, number)
-            self._promote(tx, name, number, actor, deployment, reason)
+            self.promote_within(tx, name, number, actor, deployment, reason)
             return read_version(tx, name, number)
+
+    def promote_within(
+        self, tx: Transaction, name: str, number: int, actor: Actor, deployment: str, reason: str
+    ) -> None:
+        """The same within the transaction of a larger change, which has asked `policy`."""
+        _require(tx, name, number)
+        self._promote(tx, name, number, actor, deployment, reason)
 
     def _promote(self, tx: Transaction, name: str, number: int, actor: Actor, deployment: str, reason: str) -> None:
         at = aliases_of(tx, name, deployment)
@@ -110,18 +116,22 @@ class Registry:
         """
         allow(actor, "rollback", f"model {name}")
         with self._ledger.transaction() as tx:
-            at = aliases_of(tx, name, deployment)
-            present, before = at.get(CHAMPION), at.get(PREVIOUS)
-            if present is None or before is None:
-                raise ReleaseError(
-                    f"`{name}` has had no champion before "
-                    f"{'the present one' if present is None else f'version {present}'} to go back to.",
-                    "List versions with `luban models list`, and promote one: `luban models promote NUMBER`.",
-                )
-            move(tx, name, deployment, {CHAMPION: before, PREVIOUS: present})
-            detail = _moved(present, before, deployment, reason)
-            self._ledger.audit(tx, actor.name, "rollback", _object(name, before), detail)
-            return read_version(tx, name, before)
+            return read_version(tx, name, self.rollback_within(tx, name, actor, deployment, reason))
+
+    def rollback_within(self, tx: Transaction, name: str, actor: Actor, deployment: str, reason: str) -> int:
+        """The same within the transaction of a larger change, which has asked `policy`; gives the number."""
+        at = aliases_of(tx, name, deployment)
+        present, before = at.get(CHAMPION), at.get(PREVIOUS)
+        if present is None or before is None:
+            raise ReleaseError(
+                f"`{name}` has had no champion before "
+                f"{'the present one' if present is None else f'version {present}'} to go back to.",
+                "List versions with `luban models list`, and promote one: `luban models promote NUMBER`.",
+            )
+        move(tx, name, deployment, {CHAMPION: before, PREVIOUS: present})
+        detail = _moved(present, before, deployment, reason)
+        self._ledger.audit(tx, actor.name, "rollback", _object(name, before), detail)
+        return before
 
     def resolve(self, name: str, which: str | int | None = None, deployment: str = DEFAULT) -> Version:
         """The version that an alias or a number names; the champion where none is named. Raises ReleaseError."""
