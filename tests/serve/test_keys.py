@@ -119,8 +119,3 @@ def test_a_taken_port_is_said() -> None:
 def test_a_host_that_is_none_is_said() -> None:
     with pytest.raises(ServeError, match="`host` must be an address of this machine"):
         listen(ServeConfig(host="no.such.host.invalid", port=0), Keys())
-
-
-def test_rate_limit_is_reserved() -> None:
-    with pytest.raises(ValueError, match="reserved"):
-        ServeConfig(rate_limit_per_s=5)

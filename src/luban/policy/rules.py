@@ -2,8 +2,9 @@
 
 `allow` returns, or raises Denied with the reason. Rules are functions in an ordered table; each looks
 at one request and returns None or a sentence. Who works at the machine is `admin`, for whoever can write
-the ledger can do everything; who comes by way of the server has the role of their key or token. Overruling a
-gate takes a reason, which goes on the audit trail. Does not know how anything is done, nor write anything down: the verb that asked does, in its transaction.
+the ledger can do everything; who comes by way of the server has the role of their key or token. Overruling
+a gate takes a reason, which goes on the audit trail. Does not know how anything is done, nor write
+anything down: the verb that asked does, in its transaction.
 """
 
 from __future__ import annotations

@@ -7,11 +7,17 @@ memory or all time. This module knows no socket and no bundle.
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from typing import Literal
+
+from pydantic import Field
 
 from luban.catalog import Config
+from luban.serve.auth import AuthConfig
+from luban.serve.limits_config import LimitsConfig
 from luban.serve.log import LogConfig
+from luban.serve.memory import MemoryConfig
 from luban.serve.slo import SloConfig
+from luban.serve.tracing import TraceConfig
 
 
 class ServeConfig(Config):
@@ -23,14 +29,23 @@ class ServeConfig(Config):
     """Port to listen on; 0 picks a free one."""
     alias: str = Field("champion", min_length=1)
     """The registry's alias that is followed: when it moves, the new version is served."""
+    models: Literal["own", "all"] | tuple[str, ...] = "own"
+    """The models of the registry that are served: the project's own, all, or these names. The first is asked where
+    none is named."""
+    memory: MemoryConfig = Field(default_factory=MemoryConfig)
+    any_version: bool = False
+    """Let every caller ask a version that answers nobody now, by its number; else that takes the role operator."""
     poll_s: float = Field(1.0, gt=0, le=3600)
     """Seconds between two looks at the alias."""
     no_key: bool = False
-    """Answer everybody, on any address, although no API key is set."""
+    """Answer everybody, on any address, although no API key is set; then nobody is more than a `caller`."""
+    auth: AuthConfig = Field(default_factory=AuthConfig)
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)
     open_metrics: bool = False
     """Give `/metrics` without the API key."""
     log: LogConfig = Field(default_factory=LogConfig)
     slo: SloConfig = Field(default_factory=SloConfig)
+    trace: TraceConfig = Field(default_factory=TraceConfig)
     max_body_bytes: int = Field(8 * 1024 * 1024, ge=1)
     """Largest request body."""
     max_rows: int = Field(10_000, ge=1)
@@ -50,11 +65,3 @@ class ServeConfig(Config):
     requests elsewhere first; then it stops."""
     stop_timeout_s: int = Field(10, ge=1)
     """Time that requests have to finish when the server is told to stop."""
-    rate_limit_per_s: float | None = None
-    """Reserved: requests a client may send in a second. Not built yet; refused if set."""
-
-    @field_validator("rate_limit_per_s")
-    @classmethod
-    def _is_reserved(cls, value: float | None) -> None:
-        if value is not None:
-            raise ValueError("is reserved: rate limits are not built yet. Take it out, and limit in a proxy in front")

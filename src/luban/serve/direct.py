@@ -21,6 +21,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from luban.serve.problems import NotYet
 from luban.serve.routes import Admitted, Halves, Route
 from luban.serve.wire import Request, Response, head_of
 
@@ -57,7 +58,7 @@ class _NoEvent:
 class Exchange:
     """One request and its answer. To the web server it looks like a cycle of its own."""
 
-    __slots__ = ("_admitted", "_halves", "_protocol", "_request", "_started", "disconnected", "keep_alive")
+    __slots__ = ("_admitted", "_halves", "_later", "_protocol", "_request", "_started", "disconnected", "keep_alive")
     message_event = _NoEvent()
     response_complete = False
     more_body = False
@@ -67,11 +68,12 @@ class Exchange:
         self._halves = halves
         self._request: Request | None = None
         self._admitted: Admitted | None = None
+        self._later: asyncio.Task[None] | None = None
         self._started = time.perf_counter()
         self.keep_alive = keep_alive
         self.disconnected = False
 
-    def begin(self, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    def begin(self, path: str, headers: list[tuple[bytes, bytes]], body: bytes, tries: int = 3) -> None:
         """Ask; the answer is written when it is there, perhaps at once."""
         scope = {"method": "POST", "path": path, "headers": headers}
         self._request = request = Request(scope, _never)
@@ -85,9 +87,19 @@ class Exchange:
             future = self._halves.begin(request, self._admitted, body)
         except Exception as error:
             self._leave()
-            self._write(service.failed(error, request))
+            if isinstance(error, NotYet) and tries > 1:
+                again = self._wait(error, path, headers, body, tries - 1)
+                self._later = asyncio.get_running_loop().create_task(again)
+            else:
+                self._write(service.failed(error, request))
         else:
             future.add_done_callback(self._answered)
+
+    async def _wait(
+        self, later: NotYet, path: str, headers: list[tuple[bytes, bytes]], body: bytes, tries: int
+    ) -> None:
+        await later.ready()
+        self.begin(path, headers, body, tries)
 
     def _answered(self, future: asyncio.Future[Any]) -> None:
         request, admitted = self._request, self._admitted

@@ -1,6 +1,6 @@
-"""API keys: who may ask.
+"""API keys of the environment.
 
-Keys come from the environment variable LUBAN_API_KEY, one or several with commas between (so that a
+They come from the environment variable LUBAN_API_KEY, one or several with commas between (so that a
 new one can be given out before the old one is taken away). Only their SHA-256 is held; all are
 compared, each in constant time, so that an answer's time tells nothing. Keys are never logged.
 """
@@ -19,7 +19,7 @@ _MAKE_ONE = 'Make one: python -c "import secrets; print(secrets.token_urlsafe(32
 
 
 class Keys:
-    """The keys that are let in; none at all means that nobody is asked for one."""
+    """The keys of the environment; there may be none."""
 
     def __init__(self, keys: tuple[str, ...] = ()) -> None:
         for number, key in enumerate(keys, 1):
@@ -48,16 +48,12 @@ class Keys:
     def __repr__(self) -> str:
         return f"Keys({len(self._hashes)})"
 
-    def allow(self, authorization: str, x_api_key: str) -> bool:
-        """Whether a request with these two header values ("" where absent) may go on."""
-        if not self._hashes:
-            return True
-        scheme, _, token = authorization.partition(" ")
-        given = token.strip() if scheme.lower() == "bearer" else x_api_key
+    def find(self, given: str) -> int | None:
+        """The number of the key, from 1; None where it is none of them."""
         hashed = _hashed(given.encode("utf-8", "replace"))
         # A list, not a generator: every key is compared, also after one has fitted.
         fits = [hmac.compare_digest(hashed, known) for known in self._hashes]
-        return any(fits)
+        return fits.index(True) + 1 if True in fits else None
 
 
 def _hashed(key: bytes) -> bytes:

@@ -6,7 +6,7 @@ found in this request, `todo` what to do. Nothing of the server's inside is ever
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 
@@ -19,6 +19,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "not-allowed": (403, "This caller may not do that."),
     "no-such-path": (404, "There is nothing at this path."),
     "no-such-model": (404, "There is no such model."),
+    "no-such-version": (404, "There is no such version of this model."),
     "wrong-method": (405, "This path does not answer this method."),
     "too-slow": (408, "The body came too slowly."),
     "too-large": (413, "The body is too large."),
@@ -27,6 +28,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "wrong-shape": (422, "The body is JSON, but not what this model is asked with."),
     "internal": (500, "The server failed to answer."),
     "no-model": (503, "No model is loaded yet."),
+    "no-provider": (503, "Tokens cannot be checked now."),
     "stopping": (503, "The server is about to stop."),
     "busy": (503, "Too many requests are waiting."),
     "too-late": (504, "The answer would come too late."),
@@ -71,3 +73,14 @@ class Problem(Exception):
             "request_id": request_id,
         }
         return Response(orjson.dumps(body), status, MEDIA_TYPE, self.headers)
+
+
+class NotYet(Problem):
+    """Something must be fetched first: `await ready()`, then ask again. Whoever does not wait sends the client away.
+
+    Raised before a body is read or a question is asked, so that the whole request may be begun anew.
+    """
+
+    def __init__(self, instead: Problem, ready: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(instead.kind, instead.detail, instead.todo, instead.extra, instead.headers)
+        self.ready = ready
