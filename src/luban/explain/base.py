@@ -9,6 +9,7 @@ but findings about rows hold values of rows.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -101,7 +102,8 @@ class Case:
     `asked` is the class whose answer is explained; None: the one that is predicted. `truth` [B] is y as
     the task encodes it, where it is known. `checkpoint` is the folder of a trained candidate, for methods that need
     gradients. `others` are parsed values of known rows by column, from which methods that change rows take values; by
-    default those of the bundle's examples. All that is drawn at random is drawn from `seed`.
+    default those of the bundle's examples. All that is drawn at random is drawn from `seed`. After `until`, a time of
+    `time.monotonic`, asking the bundle raises `question.OutOfTime`.
     """
 
     bundle: Bundle
@@ -111,6 +113,7 @@ class Case:
     seed: int = 0
     checkpoint: Path | None = None
     others: Mapping[str, Sequence[Any]] | None = None
+    until: float = math.inf
 
     @property
     def pool(self) -> Mapping[str, Sequence[Any]]:
@@ -144,7 +147,7 @@ class Case:
                 yield Unexplained(method, row, error)
                 continue
             values = {name: column[row] for name, column in self.values.columns.items()}
-            yield Question(self.bundle, values, row, quantity, quantity.number(self.asked))
+            yield Question(self.bundle, values, row, quantity, quantity.number(self.asked), self.until)
 
 
 class Explainer(Component):

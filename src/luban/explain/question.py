@@ -9,6 +9,8 @@ run again on what is left of a value.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +26,12 @@ from luban.features.kinds import Arrays, take
 BLOCK_ROWS = 4096
 BLOCK_CHARACTERS = 2_000_000
 """Characters of all texts that are encoded at once."""
+TIMED_ROWS = 32
+"""Rows that are asked between two looks at the clock, where the time is stated."""
+
+
+class OutOfTime(Exception):
+    """The time that was given is over."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +47,21 @@ class Question:
     """What a bundle says of one row, of which parts can be left out.
 
     `number` is the class that is explained (None: the one that is answered). Counts the rows that it asked
-    in `asked`. Not shared between threads.
+    in `asked`. After `until`, a time of `time.monotonic`, asking raises OutOfTime. Not shared between threads.
     """
 
     def __init__(
-        self, bundle: Bundle, values: Mapping[str, Any], row: int, quantity: Quantity, number: int | None
+        self,
+        bundle: Bundle,
+        values: Mapping[str, Any],
+        row: int,
+        quantity: Quantity,
+        number: int | None,
+        until: float = math.inf,
     ) -> None:
         self.bundle, self.values, self.row, self.quantity = bundle, dict(values), row, quantity
         self.asked = 0
+        self._until = until
         read = dict.fromkeys(column for column, _ in bundle.encoders)
         features = bundle.preprocess.features
         self._columns: list[tuple[str, Parts]] = [(name, features[name].parts(values[name])) for name in read]
@@ -89,10 +104,13 @@ class Question:
         """Outputs [M, n] of the bundle, in blocks that fit into memory."""
         size = sum(len(value) for value in self.values.values() if isinstance(value, str))
         step = max(64, min(BLOCK_ROWS, BLOCK_CHARACTERS // (size + 1)))
+        step = step if self._until == math.inf else TIMED_ROWS
         pieces = [self._block(kept_mp[start : start + step]) for start in range(0, len(kept_mp), step)]
         return np.concatenate(pieces) if pieces else np.zeros((0, self.bundle.manifest.task.width))
 
     def _block(self, kept_mp: np.ndarray) -> np.ndarray:
+        if time.monotonic() >= self._until:
+            raise OutOfTime
         numbers: dict[str, np.ndarray] = {}
         distinct: dict[str, list[Any]] = {}
         start = 0

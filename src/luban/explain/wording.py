@@ -43,6 +43,11 @@ WORDS: dict[Language, dict[str, str]] = {
         "linear_for": "Weights for “{explains}”, by deviation:",
         "share": "share",
         "answer": "answer",
+        "reasons_for": "For “{explains}”: {parts}.",
+        "reasons_against": "Against it: {parts}.",
+        "reasons_up": "More because of {parts}.",
+        "reasons_down": "Less because of {parts}.",
+        "reasons_none": "No part of this row speaks for or against it.",
     },
     "zh": {
         "title": "{model} 为何这样回答",
@@ -82,6 +87,11 @@ WORDS: dict[Language, dict[str, str]] = {
         "linear_for": "对“{explains}”的权重（按标准差）：",
         "share": "占比",
         "answer": "答案",
+        "reasons_for": "支持“{explains}”：{parts}。",
+        "reasons_against": "反对：{parts}。",
+        "reasons_up": "使其偏高：{parts}。",
+        "reasons_down": "使其偏低：{parts}。",
+        "reasons_none": "这一行没有支持或反对它的部分。",
     },
 }
 

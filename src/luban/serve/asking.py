@@ -53,8 +53,6 @@ def read(body: bytes, entry: Entry, max_rows: int) -> Question:
     explain = found.get("explain", False)
     if not isinstance(explain, bool):
         raise wrong("/explain", f"`explain` must be true or false, but got {_named(explain)}.")
-    if explain:
-        raise wrong("/explain", "`explain` is reserved: reasons with an answer are not built yet.")
     return Question(entry, rows, found.get("options"), explain=explain)
 
 

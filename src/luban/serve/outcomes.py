@@ -7,7 +7,7 @@
 Truth comes late, and may be mended: an answer whose truth or figures were changed comes again, with a higher `number`
 and the next `revision`. Numbers are given in the order of commits, so whoever goes on from the last one misses nothing,
 whatever clocks did. Answers are known where `serve.records.answers` is on; a truth that came before its answer was
-recorded shows once both are there. Reads only. Knows no task: what is right was judged when the truth came (`truths.py`).
+recorded shows once both are there. Reads only. Knows no task: what is right was judged as truth came (`truths.py`).
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Outcomes:
         return [_outcome(row) for row in found]
 
     def last(self, model: str) -> int:
-        """The highest number of an outcome so far, 0 where there is none: where to begin with what comes from now on."""
+        """The highest number of an outcome so far, 0 where there is none: where to begin if what was is of no use."""
         with self._ledger.reading() as tx:
             return int(tx.scalar(select(func.max(feedback.c.number)).where(*_of(tx, model))) or 0)
 

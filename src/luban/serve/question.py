@@ -77,6 +77,10 @@ class Question:
     sticky: str = ""
     deadline: float = math.inf
     explain: bool = False
+    reasons: list[dict[str, Any]] | None = None
+    """What is added to each answer where reasons were asked for, once they were looked for."""
+    reasons_s: float = 0.0
+    """How long that took."""
 
 
 @dataclass(slots=True)
@@ -89,6 +93,8 @@ class Reply:
     seconds: float = 0.0
     extra: dict[str, Any] = field(default_factory=dict)
     """Members beside `answers` that a finisher adds to the response."""
+    marked: dict[int, list[str]] | None = None
+    """Positions of answers that a person should look at, and why; None where there are none."""
 
     @property
     def arm(self) -> Arm:

@@ -1,0 +1,244 @@
+"""Records of answers, and of rows that a person should look at: written beside the requests, never in their way.
+
+A reply is put to a queue in memory (about a microsecond); a thread writes what has come in one transaction every
+`WRITE_S`. Decided here:
+
+- a ledger that is locked or away costs no request: what waits is kept, tried again, and beyond the bounds (rows and
+  bytes) the oldest is dropped and counted;
+- killed at any instant, what was not written yet is lost, at most the last half second, and nothing is half written;
+  told to stop, all is written first;
+- a request id that comes again keeps its first answer: nobody can write over another's record. The others are counted;
+- of very many requests only `max_per_s` rows are recorded, so that the thread's work is bounded; rows that were
+  marked for review are always among them;
+- what is older than `keep_days`, and of answers what is more than `max_kept`, is removed. For a day after the clock was
+  set by more than an hour nothing is removed by age: a clock that is wrong must not cost all records.
+
+Several workers and servers may write to one ledger. Knows no task and no protocol.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from luban.catalog import Config
+from luban.errors import StoreError
+from luban.serve.figures import Sample
+from luban.serve.recorded import Item, answers_of, insert_new, reviews_of
+from luban.serve.review_queue import num_open
+from luban.serve.sweep import Sweep
+from luban.serve.truths import Judge, join
+from luban.store.tables import answers as answer_table
+from luban.store.tables import reviews as review_table
+
+if TYPE_CHECKING:
+    from luban.serve.question import Question, Reply
+    from luban.store.ledger import Ledger
+
+WRITE_S = 0.5
+FLUSH_S = 5.0
+"""How long a server that stops waits for the last records."""
+BATCH_ROWS = 500
+MAX_WAITING_BYTES = 64 * 1024 * 1024
+UNKNOWN_BYTES = 1024 * 1024
+"""What a row is taken to weigh that came in a body without a length."""
+BUSY_SHARE = 0.25
+"""Of its time the thread writes at most so much, unless the server stops."""
+LOG = logging.getLogger("luban.serve")
+
+
+class RecordsConfig(Config):
+    """What is written down of answers, so that the truth can be joined to them later."""
+
+    answers: bool = True
+    """Write down each answer with its version, time and confidence; without it no truth can be joined."""
+    rows: bool = False
+    """Write down what was asked, too: needed to train on feedback. Rows may hold personal data."""
+    share: float = Field(1.0, ge=0, le=1)
+    """Share of the requests that are written down, by chance."""
+    max_per_s: int = Field(500, ge=1)
+    """Most rows that one worker writes down in a second; of more, the rest is left out and counted."""
+    keep_days: float = Field(30.0, gt=0)
+    """Days after which answers, truths and rows for review are removed."""
+    max_kept: int = Field(1_000_000, ge=1)
+    """Most answers of one model that are kept; of more, the oldest are removed."""
+    max_waiting: int = Field(20_000, ge=1)
+    """Most rows that wait in memory while the ledger cannot be written; of more, the oldest are dropped."""
+
+
+class Records:
+    """A listener with a thread of its own. `answered` belongs to one event loop."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        config: RecordsConfig,
+        max_open: int,
+        judge: Judge,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._ledger = ledger
+        self._config = config
+        self._max_open = max_open
+        self._judge = judge
+        self._clock = clock
+        self._sweep = Sweep(ledger, config.keep_days, config.max_kept, clock)
+        self._queue: deque[Item] = deque()
+        self._batch: list[Item] = []
+        self._second, self._left = 0.0, 0
+        # Each number is changed by one thread alone: those of the loop, then those of the writer.
+        self._came = self._came_bytes = self._fell = self._fell_bytes = self.num_skipped = 0
+        self._went = self._went_bytes = self._lost = 0
+        self.num_written = self.num_repeated = self.num_refused_reviews = 0
+        self._failing = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="luban-records", daemon=True)
+
+    @property
+    def num_waiting(self) -> int:
+        """Rows that are not written yet."""
+        return self._came - self._fell - self._went
+
+    @property
+    def num_dropped(self) -> int:
+        """Rows that will never be written."""
+        return self._fell + self._lost
+
+    def start(self) -> Records:
+        """Start the thread."""
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """Write what waits, within `FLUSH_S`; say what was lost."""
+        self._stop.set()
+        self._thread.join(FLUSH_S)
+        if self.num_waiting:
+            LOG.error("records lost", extra={"fields": {"rows": self.num_waiting}})
+
+    def answered(self, question: Question, reply: Reply) -> None:
+        """Put one reply to the queue."""
+        now = self._clock()
+        marked = reply.marked
+        every = self._config.answers and self._is_drawn(now, len(reply.answers))
+        if not every and not marked:
+            return
+        rows: dict[int, Any] = {}
+        num_bytes = 0
+        if marked or (every and self._config.rows):
+            wanted = range(len(question.rows)) if every and self._config.rows else marked or ()
+            rows = {position: question.rows[position] for position in wanted}
+            num_bytes = question.entry.num_bytes or UNKNOWN_BYTES * len(rows)
+        arm, entry = reply.arm, question.entry
+        item = Item(
+            now, entry.request_id, entry.model, arm.served.version, arm.name, arm.weight, question.sticky,
+            reply.answers, rows, marked or {}, every, num_bytes,
+        )  # fmt: skip
+        self._came += len(reply.answers)
+        self._came_bytes += num_bytes
+        self._queue.append(item)
+        if self.num_waiting > self._config.max_waiting or self._waiting_bytes > MAX_WAITING_BYTES:
+            self._drop()
+
+    def figures(self) -> Iterable[Sample]:
+        """For metrics."""
+        yield Sample("luban_records_waiting", (), self.num_waiting)
+        yield Sample("luban_records_written_total", (), self.num_written)
+        yield Sample("luban_records_dropped_total", (), self.num_dropped + self.num_skipped)
+
+    @property
+    def _waiting_bytes(self) -> int:
+        return self._came_bytes - self._fell_bytes - self._went_bytes
+
+    def _is_drawn(self, now: float, count: int) -> bool:
+        if self._config.share < 1 and random.random() >= self._config.share:
+            return False
+        if not 0 <= now - self._second < 1:
+            self._second, self._left = now, self._config.max_per_s
+        if self._left <= 0:
+            self.num_skipped += count
+            return False
+        self._left -= count
+        return True
+
+    def _drop(self) -> None:
+        """Forget the oldest until the bounds are kept."""
+        while self._queue and (self.num_waiting > self._config.max_waiting or self._waiting_bytes > MAX_WAITING_BYTES):
+            try:
+                item = self._queue.popleft()
+            except IndexError:  # the writer was faster
+                return
+            self._fell += len(item.answers)
+            self._fell_bytes += item.num_bytes
+
+    def _run(self) -> None:
+        pause = WRITE_S
+        while not self._stop.wait(pause):
+            started = time.perf_counter()
+            self.write()
+            self._sweep.now_and_then()
+            pause = max(WRITE_S, (time.perf_counter() - started) * (1 / BUSY_SHARE - 1))
+        self.write()
+
+    def write(self) -> None:
+        """Write what waits, in as many transactions as it takes; leave it where the ledger refuses."""
+        while self._batch or self._queue:
+            self._batch = self._batch or self._taken()
+            count, size = sum(len(one.answers) for one in self._batch), sum(one.num_bytes for one in self._batch)
+            started = time.perf_counter()
+            try:
+                self._put(self._batch)
+            except StoreError as error:
+                self._say_failing(error)
+                return
+            except Exception:  # One reply that cannot be written must not hold up all others for ever.
+                LOG.exception("records cannot be written", extra={"fields": {"rows": count}})
+                self._lost += count
+            else:
+                self._failing = False
+            self._batch = []
+            self._went += count
+            self._went_bytes += size
+            self._stop.wait((time.perf_counter() - started) * (1 / BUSY_SHARE - 1))
+
+    def _taken(self) -> list[Item]:
+        batch: list[Item] = []
+        count = 0
+        while count < BATCH_ROWS:
+            try:
+                batch.append(self._queue.popleft())
+            except IndexError:  # empty, or the loop dropped the last one
+                break
+            count += len(batch[-1].answers)
+        return batch
+
+    def _say_failing(self, error: StoreError) -> None:
+        if not self._failing:
+            self._failing = True
+            LOG.warning("records wait", extra={"fields": {"reason": error.message, "rows": self.num_waiting}})
+
+    def _put(self, batch: list[Item]) -> None:
+        answers = [row for item in batch for row in answers_of(item, self._config.rows)]
+        reviews = [row for item in batch for row in reviews_of(item)]
+        if not answers:
+            return
+        with self._ledger.transaction() as tx:
+            written = insert_new(tx, answer_table, answers)
+            join(tx, [(row["request_id"], row["position"]) for row in answers], self._judge)
+            room = {model: self._max_open - num_open(tx, model) for model in {row["model"] for row in reviews}}
+            queued = []
+            for row in reviews:
+                room[row["model"]] -= 1
+                if room[row["model"]] >= 0:
+                    queued.append(row)
+            insert_new(tx, review_table, queued)
+        self.num_written += written
+        self.num_repeated += len(answers) - written
+        self.num_refused_reviews += len(reviews) - len(queued)
