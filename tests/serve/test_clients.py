@@ -109,7 +109,7 @@ def test_requests_that_run_are_finished_before_it_stops(origin: HandOrigin, bund
         with serving(origin, ServeConfig(port=0), {}) as address:
             rows = [{"text": "wait"}] * 50
             asked = pool.submit(httpx.post, f"{address}/v1/predict", json={"rows": rows}, timeout=10)
-            until(lambda: "luban_waiting_requests 1.0" in httpx.get(f"{address}/metrics").text)
+            until(lambda: "luban_queue_requests 1.0" in httpx.get(f"{address}/metrics").text)
             threading.Timer(0.3, bundle.go_on.set).start()
         assert asked.result().status_code == 200
     with pytest.raises(httpx.ConnectError):

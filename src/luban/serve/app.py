@@ -21,20 +21,21 @@ from luban.serve import about
 from luban.serve.batching import Batcher
 from luban.serve.config import ServeConfig
 from luban.serve.desk import Desk, Finisher, Guard, Listener
+from luban.serve.door import Door
 from luban.serve.fleet import LATER, Fleet
 from luban.serve.gauges import FleetGauges, QueueGauges
-from luban.serve.keys import Keys
-from luban.serve.live import LiveBundle, Served
 from luban.serve.log import Access
 from luban.serve.metrics import Metrics
+from luban.serve.models import Models, readiness
 from luban.serve.openapi import model_facts, openapi
 from luban.serve.page import HEADERS as PAGE_HEADERS
 from luban.serve.page import page
 from luban.serve.predicting import Predicting
-from luban.serve.problems import Problem
-from luban.serve.question import ANYBODY
+from luban.serve.problems import NotYet, Problem
 from luban.serve.routes import Halves, Route, Router
 from luban.serve.slo import needs_bound
+from luban.serve.tracing import Tracer
+from luban.serve.v2 import OpenInference
 from luban.serve.wire import Disconnected, Receive, Request, Response, Scope, Send, respond
 
 if TYPE_CHECKING:
@@ -45,27 +46,30 @@ CLIENT_WENT_AWAY = 499
 
 
 class App:
-    """One ASGI application: answers with what `live` holds. Runs on one event loop.
+    """One ASGI application: answers with what `fleet` holds. Runs on one event loop.
 
     `home` is the project's state; None for a bundle that is served from a folder, which has none.
     """
 
-    def __init__(self, live: LiveBundle, config: ServeConfig, keys: Keys, home: Home | None = None) -> None:
-        self._live = live
+    def __init__(self, fleet: Fleet, config: ServeConfig, door: Door, home: Home | None = None) -> None:
+        self._fleet = fleet
         self._config = config
-        self._keys = keys
+        self._door = door
         self.draining = False
         """Set when the server was told to stop: it still answers, but is not ready for more."""
         self.metrics = Metrics(needs_bound(config.slo))
         self._access = Access(config.log)
+        self._tracer = Tracer(config.trace) if config.trace.endpoint else None
         self._batcher = Batcher(config.num_threads, config.max_waiting)
         guards: Sequence[Guard] = ()
         finishers: Sequence[Finisher] = ()
         listeners: Sequence[Listener] = (self.metrics,)
-        self.desk = Desk(Fleet({live.name: live}), self._batcher, guards, finishers, listeners)
+        self.desk = Desk(fleet, self._batcher, guards, finishers, listeners)
         self.metrics.add(FleetGauges(self.desk.fleet))
         self.metrics.add(QueueGauges(self._batcher, config.max_waiting))
-        self.router = Router([*Predicting(self.desk, config).routes(), *self._own_routes()])
+        self.metrics.add(self._batcher.runs)
+        groups = (Predicting(self.desk, config), Models(fleet), OpenInference(self.desk, config))
+        self.router = Router([*(route for group in groups for route in group.routes()), *self._own_routes()])
 
     def _own_routes(self) -> list[Route]:
         return [
@@ -80,6 +84,8 @@ class App:
     def close(self) -> None:
         """End the threads; requests that wait for one are dropped."""
         self._batcher.close()
+        if self._tracer is not None:
+            self._tracer.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request; never raises for what a client does."""
@@ -101,15 +107,21 @@ class App:
         self.metrics.request(request.route or "(other)", status, seconds)
         if self._access.wants(status, seconds):
             self._access.write(request, status, seconds)
+        if self._tracer is not None:
+            self._tracer.end(request, status)
 
     async def _respond(self, request: Request) -> Response:
-        try:
-            route = self.enter(request)
-            return route if isinstance(route, Response) else await route.handler(request)
-        except Disconnected:
-            raise
-        except Exception as error:
-            return self.failed(error, request)
+        for last in (False, False, True):
+            try:
+                route = self.enter(request)
+                return route if isinstance(route, Response) else await route.handler(request)
+            except Disconnected:
+                raise
+            except Exception as error:
+                if last or not isinstance(error, NotYet):
+                    return self.failed(error, request)
+                await error.ready()
+        raise AssertionError("the last try gives an answer")
 
     def failed(self, error: Exception, request: Request) -> Response:
         """What to answer where something was raised."""
@@ -133,65 +145,51 @@ class App:
 
     def enter(self, request: Request) -> Route | Response:
         """The route of a request whose caller was let in, or the answer to OPTIONS. Raises Problem."""
+        if self._tracer is not None:
+            self._tracer.begin(request)
         route = self.router.find(request)
         if isinstance(route, Response):
             return route
         request.route = route.path
         if route.role is not None:
-            self._let_in(request)
+            request.caller = self._door.enter(request.header("authorization"), request.header("x-api-key"))
             if not request.caller.may(route.role):
                 detail = f"This takes the role {route.role}, but {request.caller.name} is {request.caller.role}."
                 raise Problem("not-allowed", detail, "Ask for a key of that role.")
         return route
 
-    def _let_in(self, request: Request) -> None:
-        if not self._has_key(request):
-            detail = "The request has no API key, or one that is not known here."
-            todo = "Send `Authorization: Bearer KEY` or `X-API-Key: KEY`."
-            raise Problem("no-key", detail, todo, headers={"www-authenticate": "Bearer"})
-        request.caller = ANYBODY
-
-    def _has_key(self, request: Request) -> bool:
-        return self._keys.allow(request.header("authorization"), request.header("x-api-key"))
-
-    def _served(self) -> Served:
-        served = self._live.now
-        if served is None:
-            raise Problem("no-model", self._live.reason, "Release a model, or wait until it is loaded.", None, LATER)
-        return served
+    def _is_known(self, request: Request) -> bool:
+        try:
+            self._door.enter(request.header("authorization"), request.header("x-api-key"))
+        except Problem:
+            return False
+        return True
 
     async def _health(self, request: Request) -> Response:
         return _json({"status": "alive"})
 
     async def _ready(self, request: Request) -> Response:
-        served = self._served()
+        reason = self._fleet.unready()
+        if reason:
+            raise Problem("no-model", reason, "Release a model, or wait until it is loaded.", None, LATER)
         if self.draining:
             raise Problem("stopping", "The server was told to stop; it still answers.", "Ask another.", None, LATER)
-        return _json(
-            {
-                "status": "ready",
-                "model": served.name,
-                "version": served.version,
-                "identity": served.bundle.identity,
-                "newest_refused": self._live.reason or None,
-            }
-        )
+        return _json(readiness(self._fleet))
 
     async def _model(self, request: Request) -> Response:
-        return _json(model_facts(self._served()))
+        return _json(model_facts(await self._fleet.served()))
 
     async def _openapi(self, request: Request) -> Response:
-        live = self.desk.fleet.live(request.query.get("model", ""))
-        served = live.now if live.now is not None else self._served()
-        return _json(openapi(served, self.router.routes, self.desk.fleet.names(), bool(self._keys)))
+        served = await self._fleet.served(request.query.get("model", ""))
+        return _json(openapi(served, self.router.routes, self.desk.fleet.names(), bool(self._door)))
 
     async def _figures(self, request: Request) -> Response:
         body, media_type = await self.metrics.scrape(request.header("accept"))
         return Response(body, media_type=media_type)
 
     async def _page(self, request: Request) -> Response:
-        locked = not self._has_key(request)
-        body = page(self._live.now, self._live.reason, request.header("host"), bool(self._keys), locked)
+        locked, live = not self._is_known(request), self._fleet.live()
+        body = page(live.now, live.reason, request.header("host"), bool(self._door), locked)
         return Response(body, media_type="text/html; charset=utf-8", headers=PAGE_HEADERS)
 
 

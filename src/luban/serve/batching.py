@@ -1,154 +1,302 @@
-"""Asking a bundle for several requests at once: what has arrived is asked together, nobody waits for more.
+"""Asking a bundle for several questions at once: what has arrived is asked together, nobody waits for more.
 
-The first question that comes is asked at the loop's next turn; until then others join it. So one client
-alone waits for nothing, and many share the cost of a call. Questions of one bundle with equal options are
-asked together; an answer does not depend on its neighbours (the bundle's promise). Small batches
-are answered on the event loop (a row costs less than a switch of threads), larger ones in a few threads,
-so that health stays answered. Knows no protocol.
+    submit ─► the loop's next turn ─► light: on the loop, at once
+                                  └─► heavy: in a thread; until one is free, others join
+
+The first question that comes is asked at the loop's next turn; until then others join it. So one client alone waits
+for nothing, and many share the cost of a call. No timer holds anybody back: on a machine that has something to do,
+what arrives meanwhile is batch enough, and on one that has not there is nobody to wait for. Questions of one bundle
+with equal options are asked together; an answer does not depend on its neighbours (the bundle's promise).
+
+What a batch will take is estimated (`pace.py`). Light ones are answered on the event loop, for a row costs less
+than a switch of threads, never longer than `inline_ms` in one turn; heavy ones in a few threads, so that health stays
+answered. A question of very many rows is asked in pieces, and queues again after each. A batch that raises is
+asked again question by question, so that one cannot spoil the others' answers. Whoever's deadline passes is told so
+then, not when a thread is free. Knows no protocol.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
+from luban.serve.batching_config import BatchingConfig
+from luban.serve.pace import Pace
 from luban.serve.problems import Problem
 from luban.serve.question import Answer
+from luban.serve.runs import RunCounts
 
 if TYPE_CHECKING:
+    from luban.bundle.bundle import Bundle
     from luban.serve.live import Served
+    from luban.serve.track import Track
     from luban.tasks.base import TaskOptions
 
 SMALL_ROWS = 8
-MAX_ROWS = 256
+"""Rows that are taken to be light while nothing is known of a bundle."""
+LONG_S = 0.1
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    rows: list[Mapping[str, Any]]
+    future: asyncio.Future[list[Answer]]
+    since: float
+    track: Track | None = None
+    done: list[Answer] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _Piece:
+    """Some rows of a question, in a row: all of them, but for large ones."""
+
+    of: _Waiting
     rows: list[Mapping[str, Any]]
-    deadline: float
-    future: asyncio.Future[list[Answer]]
+
+
+@dataclass(slots=True)
+class _Group:
+    """Questions that may be asked together."""
+
+    served: Served
+    options: TaskOptions | None
+    pace: Pace
+    light: deque[_Waiting] = field(default_factory=deque)
+    heavy: deque[_Waiting] = field(default_factory=deque)
 
 
 class Batcher:
     """Belongs to one event loop. `max_waiting` large questions may wait; more are sent away."""
 
-    def __init__(self, num_threads: int, max_waiting: int) -> None:
+    def __init__(self, num_threads: int, max_waiting: int, config: BatchingConfig | None = None) -> None:
+        config = config if config is not None else BatchingConfig()
         self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="luban-predict")
+        self._num_threads = num_threads
         self._max_waiting = max_waiting
-        self._groups: dict[tuple[int, str], tuple[Served, TaskOptions | None, list[_Waiting]]] = {}
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._together = config.enabled
+        self._max_rows = config.max_rows
+        self._inline_s = config.inline_ms / 1000
+        self._groups: dict[tuple[int, str], _Group] = {}
+        self._paces: WeakKeyDictionary[Bundle, Pace] = WeakKeyDictionary()
+        self._has_turn = False
+        self._at_work: dict[asyncio.Future[Any], float] = {}
+        self._num_large = 0
         self.num_waiting = 0
-        self.batch_rows = 0
-        """Rows of the last batch."""
+        """Questions that wait for a thread, or are at work in one."""
+        self.runs = RunCounts()
+        """What was asked, for those who watch."""
 
     def close(self) -> None:
         """End the threads; what waits for one is dropped."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def longest_s(self) -> float:
+        """Seconds that the oldest batch has been at work in a thread; 0 where there is none."""
+        return time.monotonic() - min(self._at_work.values()) if self._at_work else 0.0
+
     def submit(
-        self, served: Served, rows: list[Mapping[str, Any]], options: TaskOptions | None, deadline: float
+        self,
+        served: Served,
+        rows: list[Mapping[str, Any]],
+        options: TaskOptions | None,
+        deadline: float,
+        track: Track | None = None,
     ) -> asyncio.Future[list[Answer]]:
         """One answer a row, later. Raises Problem where too many wait; the future may hold one, too."""
         loop = asyncio.get_running_loop()
-        large = len(rows) > SMALL_ROWS
-        if large and self.num_waiting >= self._max_waiting:
-            detail = f"{self.num_waiting} large requests are at work or waiting."
+        key = (id(served), "" if options is None else options.model_dump_json())
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group(served, options, self._pace(served))
+        light = self._is_light(group.pace, len(rows))
+        if not light and len(rows) > SMALL_ROWS:
+            self._refuse_too_many()
+        one = _Waiting(rows, loop.create_future(), time.perf_counter(), track)
+        if light:
+            group.light.append(one)
+        else:
+            group.heavy.append(one)
+            self._count(one)
+        if deadline != math.inf:
+            self._until(one, deadline, loop)
+        self._take_turn(loop)
+        return one.future
+
+    def _pace(self, served: Served) -> Pace:
+        pace = self._paces.get(served.bundle)
+        if pace is None:
+            pace = self._paces[served.bundle] = Pace()
+        return pace
+
+    def _is_light(self, pace: Pace, rows: int) -> bool:
+        if not pace.known:
+            return rows <= SMALL_ROWS and self._inline_s > 0
+        return pace.expected(rows) <= self._inline_s
+
+    def _refuse_too_many(self) -> None:
+        if self._num_large >= self._max_waiting:
+            detail = f"{self._num_large} large requests are at work or waiting."
             todo = "Ask again in a second, or send fewer rows a request."
             raise Problem("busy", detail, todo, None, {"retry-after": "1"})
-        future: asyncio.Future[list[Answer]] = loop.create_future()
-        if not self._groups:
-            loop.call_soon(self._flush)
-        key = (id(served), options.model_dump_json() if options is not None else "")
-        group = self._groups.setdefault(key, (served, options, []))
-        group[2].append(_Waiting(rows, deadline, future))
-        if large:
-            self.num_waiting += 1
-            future.add_done_callback(self._left)
-        return future
 
-    def _left(self, future: asyncio.Future[list[Answer]]) -> None:
-        self.num_waiting -= 1
+    def _count(self, one: _Waiting) -> None:
+        large = len(one.rows) > SMALL_ROWS
 
-    def _flush(self) -> None:
-        groups, self._groups = self._groups, {}
-        for served, options, waiting in groups.values():
-            for batch in _batches(waiting):
-                if sum(len(one.rows) for one in batch) <= SMALL_ROWS:
-                    _answer(served, options, batch)
-                else:
-                    task = asyncio.get_running_loop().create_task(self._in_thread(served, options, batch))
-                    self._under_way.add(task)
-                    task.add_done_callback(self._under_way.discard)
+        def left(future: asyncio.Future[list[Answer]]) -> None:
+            self.num_waiting -= 1
+            self._num_large -= large
 
-    async def _in_thread(self, served: Served, options: TaskOptions | None, batch: list[_Waiting]) -> None:
-        loop = asyncio.get_running_loop()
-        batch = _in_time(batch)
-        rows = [row for one in batch for row in one.rows]
-        try:
-            answers = await loop.run_in_executor(self._threads, _ask, served, rows, options)
-        except Exception as error:
-            _fail(batch, error)
-        else:
-            _share(batch, answers)
+        self.num_waiting += 1
+        self._num_large += large
+        one.future.add_done_callback(left)
+
+    def _until(self, one: _Waiting, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
+        def late() -> None:
+            if not one.future.done():
+                one.future.set_exception(too_late())
+
+        timer = loop.call_later(max(deadline - time.monotonic(), 0), late)
+        one.future.add_done_callback(lambda future: timer.cancel())
+        if deadline <= time.monotonic():
+            late()
+
+    def _take_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._has_turn:
+            self._has_turn = True
+            loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Answer what is light, no longer than is allowed in one turn; hand what is heavy to threads."""
+        self._has_turn = False
+        started = time.perf_counter()
+        for key, group in list(self._groups.items()):
+            while group.heavy and len(self._at_work) < self._num_threads:
+                self._in_thread(group, self._batch(group, group.heavy))
+            while group.light and (spent := time.perf_counter() - started) <= self._inline_s:
+                batch = self._batch(group, group.light, self._inline_s - spent)
+                self._share(group, batch, _timed(group.served, batch, group.options))
+            if not group.light and not group.heavy:
+                del self._groups[key]
+            elif group.light:
+                self._take_turn(asyncio.get_running_loop())
+        if len(self._groups) > 1:
+            # Who was served first is served last at the next turn.
+            key = next(iter(self._groups))
+            self._groups[key] = self._groups.pop(key)
+
+    def _batch(self, group: _Group, queue: deque[_Waiting], within_s: float = math.inf) -> list[_Piece]:
+        """Take from a queue what is asked together: one piece at least, and no more than pays or is allowed."""
+        limit = group.pace.largest(self._max_rows) if len(queue) > 1 else self._max_rows
+        batch: list[_Piece] = []
+        size = 0
+        while queue and (not batch or (self._together and size < limit)):
+            one = queue[0]
+            if one.future.done():
+                queue.popleft()  # Its deadline has passed.
+                continue
+            start = len(one.done)
+            rows = one.rows[start : start + self._max_rows] if len(one.rows) > self._max_rows else one.rows
+            if batch and (size + len(rows) > limit or group.pace.expected(size + len(rows)) > within_s):
+                break
+            batch.append(_Piece(one, rows))
+            size += len(rows)
+            queue.popleft()
+        return batch
+
+    def _in_thread(self, group: _Group, batch: list[_Piece]) -> None:
+        if not batch:
+            return
+        loop, started = asyncio.get_running_loop(), time.monotonic()
+        work = loop.run_in_executor(self._threads, _timed, group.served, batch, group.options)
+        self._at_work[work] = started
+
+        def finished(work: asyncio.Future[_Asked]) -> None:
+            del self._at_work[work]
+            if not work.cancelled():
+                self._share(group, batch, work.result())
+            self._take_turn(loop)
+
+        work.add_done_callback(finished)
+
+    def _share(self, group: _Group, batch: list[_Piece], asked: _Asked) -> None:
+        results, began, ended, spent = asked
+        size = sum(len(piece.rows) for piece in batch)
+        if size:
+            group.pace.seen(size, spent)
+            self.runs.ran(group.served, size, [piece.of for piece in batch], began, ended)
+        for piece, result in zip(batch, results, strict=True):
+            one = piece.of
+            if one.future.done():
+                continue
+            if isinstance(result, Exception):
+                one.future.set_exception(result)
+            elif len(result) == len(one.rows):
+                one.future.set_result(result)
+            else:
+                self._go_on(group, one, result)
+
+    def _go_on(self, group: _Group, one: _Waiting, answers: list[Answer]) -> None:
+        """A piece of a large question is answered; it queues again, behind the others."""
+        one.done += answers
+        if len(one.done) == len(one.rows):
+            one.future.set_result(one.done)
+            return
+        # Taken out and put back, the group may have left the table meanwhile.
+        key = (id(group.served), "" if group.options is None else group.options.model_dump_json())
+        group = self._groups.setdefault(key, group)
+        group.heavy.append(one)
+        self._take_turn(one.future.get_loop())
 
 
-def _batches(waiting: list[_Waiting]) -> list[list[_Waiting]]:
-    found: list[list[_Waiting]] = []
-    size = 0
-    for one in waiting:
-        if not found or size + len(one.rows) > MAX_ROWS:
-            found.append([])
-            size = 0
-        found[-1].append(one)
-        size += len(one.rows)
+_Result = list[Answer] | Exception
+_Asked = tuple[list[_Result], float, float, float]
+"""A result for each piece; when the model began and ended, by `time.perf_counter`; and the seconds that it cost."""
+
+
+def _timed(served: Served, batch: list[_Piece], options: TaskOptions | None) -> _Asked:
+    worked, began = time.thread_time(), time.perf_counter()
+    results = _ask(served, batch, options)
+    ended = time.perf_counter()
+    return results, began, ended, _cost(ended - began, time.thread_time() - worked)
+
+
+def _cost(taken_s: float, worked_s: float) -> float:
+    """What a call cost: the processor's time, for what others took of the same core says nothing of the model.
+
+    A call that did nothing for long waited for something, and would hold up the loop: that costs its whole time.
+    """
+    return taken_s if taken_s > LONG_S and worked_s < taken_s / 4 else worked_s
+
+
+def _ask(served: Served, batch: list[_Piece], options: TaskOptions | None) -> list[_Result]:
+    """For each piece its answers, or what was raised; where a batch raises, each is asked by itself."""
+    rows = [row for piece in batch for row in piece.rows]
+    try:
+        answers = served.bundle.predict(rows, options).rows() if rows else []
+        if len(answers) != len(rows):
+            raise AssertionError(f"{len(rows)} rows were asked, but {len(answers)} were answered")
+    except Exception as error:
+        if len(batch) == 1:
+            return [error]
+        return [result for piece in batch for result in _ask(served, [piece], options)]
+    if len(batch) == 1:
+        return [answers]
+    found: list[_Result] = []
+    start = 0
+    for piece in batch:
+        end = start + len(piece.rows)
+        found.append(answers[start:end])
+        start = end
     return found
 
 
-def _in_time(batch: list[_Waiting]) -> list[_Waiting]:
-    """Those whom somebody still waits for; the others are told that it is too late."""
-    now = time.monotonic()
-    for one in batch:
-        if one.deadline <= now and not one.future.done():
-            one.future.set_exception(_too_late())
-    return [one for one in batch if not one.future.done()]
-
-
-def _answer(served: Served, options: TaskOptions | None, batch: list[_Waiting]) -> None:
-    batch = _in_time(batch)
-    try:
-        answers = _ask(served, [row for one in batch for row in one.rows], options)
-    except Exception as error:
-        _fail(batch, error)
-    else:
-        _share(batch, answers)
-
-
-def _ask(served: Served, rows: list[Mapping[str, Any]], options: TaskOptions | None) -> list[Answer]:
-    answers = served.bundle.predict(rows, options).rows() if rows else []
-    if len(answers) != len(rows):
-        raise AssertionError(f"{len(rows)} rows were asked, but {len(answers)} were answered")
-    return answers
-
-
-def _share(batch: list[_Waiting], answers: list[Answer]) -> None:
-    start = 0
-    for one in batch:
-        end = start + len(one.rows)
-        if not one.future.done():
-            one.future.set_result(answers[start:end])
-        start = end
-
-
-def _fail(batch: list[_Waiting], error: Exception) -> None:
-    for one in batch:
-        if not one.future.done():
-            one.future.set_exception(error)
-
-
-def _too_late() -> Problem:
+def too_late() -> Problem:
+    """What to say where nobody waits any more."""
     return Problem("too-late", "The time that the client gave was over before the answer.", "Give more, or ask less.")

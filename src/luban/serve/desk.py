@@ -4,7 +4,8 @@
 
 Joints: a `Guard` looks at who comes, before a body is read, and may send it away; a `Finisher` may add to
 the answers before they go out; a `Listener` learns of a reply, and must return at once. The three are
-lists in the order in which they are asked. Runs on one event loop. Knows no protocol, no key, no limit.
+lists in the order in which they are asked. Reasons, where they are asked for, are looked for between batcher
+and finish. Runs on one event loop. Knows no protocol, no key, no limit.
 """
 
 from __future__ import annotations
@@ -13,12 +14,18 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from luban.serve.asking import fault, read_options
-from luban.serve.batching import Batcher
-from luban.serve.fleet import Fleet, Picked
+from luban.serve.batching import Batcher, too_late
+from luban.serve.fleet import LATER, Fleet, Picked, Routing
+from luban.serve.problems import Problem
 from luban.serve.question import Answer, Entry, Question, Reply
+
+if TYPE_CHECKING:
+    from luban.serve.live import Served
+    from luban.serve.reasons import Reasons
 
 Leave = Callable[[], None]
 
@@ -69,7 +76,8 @@ class Pending:
     """A question that was begun; its answers are in `future`, those of rows that are no rows in `faults`."""
 
     question: Question
-    picked: Picked
+    picked: Picked | None
+    """Who answers; None while it is being loaded."""
     faults: list[str | None]
     future: asyncio.Future[list[Answer]]
     started: float
@@ -85,6 +93,7 @@ class Desk:
         guards: Sequence[Guard] = (),
         finishers: Sequence[Finisher] = (),
         listeners: Sequence[Listener] = (),
+        reasons: Reasons | None = None,
     ) -> None:
         self.fleet = fleet
         self._batcher = batcher
@@ -92,10 +101,12 @@ class Desk:
         self._finishers = finishers
         self._listeners = listeners
         self._watchers = [one for one in listeners if isinstance(one, Watcher)]
+        self._reasons = reasons
 
     def admit(self, entry: Entry) -> Admission:
         """Ask the guards. Raises Problem where one sends it away."""
         admission = Admission()
+        began = time.perf_counter()
         try:
             for guard in self._guards:
                 leave = guard.enter(entry)
@@ -104,36 +115,77 @@ class Desk:
         except BaseException:
             admission.leave()
             raise
+        finally:
+            entry.track.span("admit", began, time.perf_counter())
         return admission
 
     def begin(self, question: Question) -> Pending:
         """Pick who answers and hand in the rows. Raises Problem."""
         started = time.perf_counter()
         picked = self.fleet.pick(question)
+        return self._submit(question, picked, started) if picked is not None else self._later(question, started)
+
+    def _submit(self, question: Question, picked: Picked, started: float) -> Pending:
         served = picked.arm.served
         options = read_options(question.options, served.bundle.task.Options)
         faults = [fault(row, served.columns, served.lists) for row in question.rows]
         good = question.rows
         if faults.count(None) != len(faults):
             good = [row for row, reason in zip(question.rows, faults, strict=True) if reason is None]
-        future = self._batcher.submit(served, good, options, question.deadline)
+        track = question.entry.track
+        track.picked, track.num_rows = picked, len(question.rows)
+        future = self._batcher.submit(served, good, options, question.deadline, track)
+        if question.explain and self._reasons is not None:
+            future = asyncio.ensure_future(_reasoned(self._reasons, question, served, good, future))
         return Pending(question, picked, faults, future, started)
+
+    def _later(self, question: Question, started: float) -> Pending:
+        """The same once the model is loaded: the question waits for that, within its time and `memory.wait_s`."""
+        loop = asyncio.get_running_loop()
+        pending = Pending(question, None, [], loop.create_future(), started)
+        left_s, wait_s = question.deadline - time.monotonic(), self.fleet.memory.config.wait_s
+        too_long = too_late() if left_s < wait_s else _still_loading(question.entry.model)
+        timer = loop.call_later(max(min(left_s, wait_s), 0), _fail, pending, too_long)
+
+        def loaded(routing: asyncio.Future[Routing]) -> None:
+            if pending.future.done():
+                return
+            try:
+                routing.result()
+                picked = self.fleet.pick(question)
+                assert picked is not None, "what is held stays loaded"
+                begun = self._submit(question, picked, started)
+            except Exception as error:
+                _fail(pending, error)
+            else:
+                timer.cancel()
+                pending.picked, pending.faults = picked, begun.faults
+                begun.future.add_done_callback(partial(_pass_on, pending.future))
+
+        self.fleet.load(question).add_done_callback(loaded)
+        return pending
 
     def finish(self, pending: Pending) -> Reply:
         """The reply, once the future is done; raises what it holds."""
         try:
             answers = _merged(pending.faults, pending.future.result())
         except Exception as error:
-            for watcher in self._watchers:
-                watcher.failed(pending.question, pending.picked, error)
+            if pending.picked is not None:
+                for watcher in self._watchers:
+                    watcher.failed(pending.question, pending.picked, error)
             raise
+        assert pending.picked is not None, "who answered was picked"
         num_errors = sum(1 for one in answers if "error" in one)
         reply = Reply(pending.picked, answers, num_errors)
         for finisher in self._finishers:
             finisher.finish(pending.question, reply)
-        reply.seconds = time.perf_counter() - pending.started
+        reply.seconds = time.perf_counter() - pending.started - pending.question.reasons_s
         for listener in self._listeners:
             listener.answered(pending.question, reply)
+        if pending.question.reasons is not None:
+            # New dictionaries: listeners keep those without reasons.
+            added = _merged(pending.faults, pending.question.reasons)
+            reply.answers = [{**answer, **more} for answer, more in zip(reply.answers, added, strict=True)]
         return reply
 
     async def ask(self, question: Question) -> Reply:
@@ -141,6 +193,38 @@ class Desk:
         pending = self.begin(question)
         await asyncio.wait([pending.future])
         return self.finish(pending)
+
+
+async def _reasoned(
+    reasons: Reasons, question: Question, served: Served, rows: list[Any], future: asyncio.Future[list[Answer]]
+) -> list[Answer]:
+    """The answers, once reasons for them were looked for, too."""
+    answers = await future
+    began = time.perf_counter()
+    question.reasons = await reasons.of(served, rows, answers, question.deadline)
+    question.reasons_s = time.perf_counter() - began
+    return answers
+
+
+def _fail(pending: Pending, error: Exception) -> None:
+    if not pending.future.done():
+        pending.future.set_exception(error)
+        pending.future.exception()  # Whoever asked may have gone; that is no fault of the program.
+
+
+def _pass_on(outer: asyncio.Future[list[Answer]], inner: asyncio.Future[list[Answer]]) -> None:
+    if outer.done():
+        return
+    if inner.cancelled():
+        outer.cancel()
+    elif (error := inner.exception()) is not None:
+        outer.set_exception(error)
+    else:
+        outer.set_result(inner.result())
+
+
+def _still_loading(model: str) -> Problem:
+    return Problem("no-model", f"`{model}` is still being loaded.", "Ask again in a second.", None, LATER)
 
 
 def _merged(faults: list[str | None], answers: list[Answer]) -> list[Answer]:

@@ -278,7 +278,7 @@ class DirectProtocol(HttpToolsProtocol):
         self.cycle = _DONE  # type: ignore[assignment]
         transport = self.transport
         if not exchange.disconnected and not transport.is_closing():
-            head = head_of(response, request.id)
+            head = head_of(response, request.id, request.track.traceparent)
             closing = b"" if exchange.keep_alive else b"connection: close\r\n"
             if "connection" in response.headers:
                 exchange.keep_alive, closing = False, b""

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from luban.errors import BundleError, LubanError, ServeError
-from luban.serve.fleet import Arm, Routing
 from luban.serve.memory import MB, Holding, Memory
 from luban.serve.origins import AliasOrigin, FolderOrigin, Lineup, Origin, Wanted, WantedArm
+from luban.serve.routing import Arm, Routing
 from luban.serve.served import Served, num_bytes, try_out
 
 if TYPE_CHECKING:

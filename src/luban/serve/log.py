@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, TextIO
@@ -26,12 +25,12 @@ import orjson
 from luban import __version__
 from luban.catalog import Config, execution
 from luban.policy.masking import mask
+from luban.serve.tracing import parent_of
 
 if TYPE_CHECKING:
     from luban.serve.wire import Request
 
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
-LOGGERS = ("luban.serve", "uvicorn.error")
+LOGGERS = ("luban.serve", "uvicorn.error", "opentelemetry")
 ECS_VERSION = "8.11.0"
 MAX_TRACE = 20_000
 """Most characters of a traceback."""
@@ -86,8 +85,13 @@ class Access:
             "duration_ns": round(seconds * 1e9),
             "request_id": request.id,
             "caller": request.caller.name,
-            "trace_id": trace_id_of(request.track.traceparent or request.header("traceparent")),
         }
+        parent = parent_of(request.track.traceparent or request.header("traceparent"))
+        if parent is not None:
+            fields |= {
+                "trace_id": f"{parent[0]:032x}",
+                "span_id": f"{parent[1]:016x}" if request.track.traceparent else "",
+            }
         picked = request.track.picked
         if picked is not None:
             served = picked.arm.served
@@ -95,16 +99,6 @@ class Access:
             fields["rows"] = request.track.num_rows
         level = logging.WARNING if status >= 500 else logging.INFO
         logging.getLogger("luban.serve").log(level, "request", extra={"fields": fields})
-
-
-def trace_id_of(traceparent: str) -> str:
-    """The trace that a W3C `traceparent` header names, "" where it is none (https://www.w3.org/TR/trace-context).
-
-    >>> trace_id_of("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
-    '4bf92f3577b34da6a3ce929d0e0e4736'
-    """
-    found = _TRACEPARENT.fullmatch(traceparent)
-    return found[1] if found is not None and found[1].strip("0") else ""
 
 
 class JsonLines(logging.Formatter):
@@ -141,4 +135,4 @@ def set_up(stream: TextIO | None = None) -> None:
         logger.handlers = [handler]
         logger.propagate = False
         # The web server tells at INFO that it starts and stops; that is said better here.
-        logger.setLevel(logging.WARNING if name.startswith("uvicorn") else logging.INFO)
+        logger.setLevel(logging.WARNING if name != "luban.serve" else logging.INFO)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from luban.errors import BundleError, ServeError
+from luban.errors import ReleaseError, ServeError
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class FolderOrigin:
 
     def numbered(self, number: int) -> Wanted:
         """None: a folder has no numbers."""
-        raise BundleError(f"A bundle in a folder has no versions, but got {number}.", "Ask it without a version.")
+        raise ReleaseError(f"A bundle in a folder has no versions, but got {number}.", "Ask it without a version.")
 
     def fetch(self, wanted: Wanted) -> Path:
         """The folder."""

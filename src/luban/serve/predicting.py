@@ -62,6 +62,9 @@ class Predicting:
         return [
             Route("POST", "/v1/predict", self.predict, describe=DESCRIBED, halves=self),
             Route("POST", "/v1/models/{model}/predict", self.predict, describe=DESCRIBED, halves=self),
+            Route(
+                "POST", "/v1/models/{model}/versions/{version}/predict", self.predict, describe=DESCRIBED, halves=self
+            ),
         ]
 
     async def predict(self, request: Request) -> Response:
@@ -85,6 +88,8 @@ class Predicting:
         question = read(body, asked.entry, self._config.max_rows)
         question.sticky = request.header(STICKY)
         question.deadline = asked.deadline
+        if "version" in request.parts:
+            question.version = version_of(request.parts["version"], asked.entry.model)
         asked.pending = self._desk.begin(question)
         return asked.pending.future
 
@@ -116,6 +121,14 @@ def entry_of(request: Request, desk: Desk) -> Entry:
         raise Problem("not-allowed", detail, "Ask for a key that may.")
     length = request.header("content-length")
     return Entry(request.caller, model, request.id, int(length) if length.isdecimal() else 0, request.track)
+
+
+def version_of(text: str, model: str) -> int:
+    """The number of a version, as a path states it. Raises Problem where it is none."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        detail = f"A version is a whole number, but got {text[:40]} for `{model}`."
+        raise Problem("no-such-version", detail, "See /v1/models.")
+    return int(text)
 
 
 def deadline_of(request: Request) -> float:

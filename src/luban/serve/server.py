@@ -30,8 +30,8 @@ from luban.serve.app import App
 from luban.serve.config import ServeConfig
 from luban.serve.direct import DirectProtocol
 from luban.serve.door import Door
-from luban.serve.keys import VARIABLE, Keys
 from luban.serve.fleet import Fleet, Origins
+from luban.serve.keys import VARIABLE, Keys
 from luban.serve.memory import Memory
 from luban.serve.origins import Origin
 
@@ -64,7 +64,10 @@ def serve(
 
 @contextlib.contextmanager
 def serving(
-    origin: Origin | Origins, config: ServeConfig, environment: Mapping[str, str] | None = None, home: Home | None = None
+    origin: Origin | Origins,
+    config: ServeConfig,
+    environment: Mapping[str, str] | None = None,
+    home: Home | None = None,
 ) -> Iterator[str]:
     """The same in a thread of this process, for the length of a `with` block; gives the address."""
     with _running(origin, config, os.environ if environment is None else environment, home) as (server, listening):
@@ -89,15 +92,35 @@ def _running(
     door = Door.open(config, environment, home)
     door.start()
     with contextlib.closing(door), contextlib.closing(listen(config, door)) as listening:
-        origins = origin if isinstance(origin, Origins) else Origins((origin,))
-        fleet = Fleet(origins, config.poll_s, Memory(config.memory), any_version=config.any_version)
-        fleet.start()
-        app = App(fleet, config, door, home)
-        try:
+        with _loaded(origin, config, door, home) as app:
             yield _Server(app, config), listening
-        finally:
-            app.close()
-            fleet.stop()
+
+
+@contextlib.contextmanager
+def _loaded(origin: Origin | Origins, config: ServeConfig, door: Door, home: Home | None) -> Iterator[App]:
+    origins = origin if isinstance(origin, Origins) else Origins((origin,))
+    fleet = Fleet(origins, config.poll_s, Memory(config.memory), any_version=config.any_version)
+    fleet.start()
+    app = App(fleet, config, door, home)
+    try:
+        yield app
+    finally:
+        app.close()
+        fleet.stop()
+
+
+@contextlib.contextmanager
+def application(
+    origin: Origin | Origins,
+    config: ServeConfig,
+    environment: Mapping[str, str] | None = None,
+    home: Home | None = None,
+) -> Iterator[App]:
+    """The application alone, its models loaded, for another ASGI server to run. Raises as `serve` does."""
+    door = Door.open(config, os.environ if environment is None else environment, home)
+    door.start()
+    with contextlib.closing(door), _loaded(origin, config, door, home) as app:
+        yield app
 
 
 def listen(config: ServeConfig, keys: Keys | Door) -> socket.socket:

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 class Track:
     """One request's notes. `spans` is None where the request is not traced; times are of `time.perf_counter`."""
 
-    __slots__ = ("num_rows", "picked", "spans", "traceparent")
+    __slots__ = ("num_rows", "picked", "root", "spans", "traceparent")
 
     def __init__(self) -> None:
         self.picked: Picked | None = None
         self.num_rows = 0
         self.spans: list[tuple[str, float, float]] | None = None
+        self.root: object = None
+        """The span of the request itself, as the tracer made it."""
         self.traceparent = ""
         """The W3C header that names this request's own span; "" where it is not traced."""
 

@@ -115,8 +115,8 @@ class Request:
             message = await self._receive()
 
 
-def headers_of(response: Response, request_id: str) -> list[tuple[bytes, bytes]]:
-    """The headers of a response, in order."""
+def headers_of(response: Response, request_id: str, traceparent: str = "") -> list[tuple[bytes, bytes]]:
+    """The headers of a response, in order; `traceparent` where the request is traced."""
     headers = [
         (b"content-type", response.media_type.encode("latin-1")),
         (b"content-length", b"%d" % len(response.body)),
@@ -126,13 +126,15 @@ def headers_of(response: Response, request_id: str) -> list[tuple[bytes, bytes]]
     ]
     if response.status == 204:
         headers = headers[2:]
+    if traceparent:
+        headers.append((b"traceparent", traceparent.encode("ascii")))
     return headers + [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
 
 
-def head_of(response: Response, request_id: str) -> bytes:
+def head_of(response: Response, request_id: str, traceparent: str = "") -> bytes:
     """The same as lines of HTTP/1.1, without the empty one that ends them."""
-    if response.headers or response.media_type != "application/json" or response.status == 204:
-        return b"".join(b"%b: %b\r\n" % header for header in headers_of(response, request_id))
+    if traceparent or response.headers or response.media_type != "application/json" or response.status == 204:
+        return b"".join(b"%b: %b\r\n" % header for header in headers_of(response, request_id, traceparent))
     return _USUAL % (len(response.body), request_id.encode("ascii"))
 
 
@@ -144,7 +146,7 @@ _USUAL = (
 
 async def respond(response: Response, request: Request, send: Send) -> None:
     """Send a response; to HEAD, without its body."""
-    headers = headers_of(response, request.id)
+    headers = headers_of(response, request.id, request.track.traceparent)
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     body = b"" if request.method == "HEAD" else response.body
     await send({"type": "http.response.body", "body": body})
