@@ -13,6 +13,7 @@ from pydantic import Field
 
 from luban.catalog import Config
 from luban.serve.auth import AuthConfig
+from luban.serve.batching_config import BatchingConfig
 from luban.serve.limits_config import LimitsConfig
 from luban.serve.log import LogConfig
 from luban.serve.memory import MemoryConfig
@@ -50,6 +51,7 @@ class ServeConfig(Config):
     """Largest request body."""
     max_rows: int = Field(10_000, ge=1)
     """Most rows of one request."""
+    batching: BatchingConfig = Field(default_factory=BatchingConfig)
     num_threads: int = Field(2, ge=1, le=64)
     """Threads that answer larger requests; small ones are answered at once on the event loop."""
     max_waiting: int = Field(64, ge=1)
