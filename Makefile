@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check
+EXTRAS := train,neural,tune,ray
 
 .PHONY: demo test check bench lowest clean
 demo: $(VENV)/.train
@@ -24,7 +25,7 @@ LOWEST := .venv-lowest
 lowest: $(VENV)/.test
 	$(PYTHON) -m venv $(LOWEST)
 	$(VENV)/bin/python tests/lowest.py > $(LOWEST)/constraints.txt
-	$(LOWEST)/bin/pip --disable-pip-version-check install --quiet -c $(LOWEST)/constraints.txt -e '.[train,neural,tune,test]'
+	$(LOWEST)/bin/pip --disable-pip-version-check install --quiet -c $(LOWEST)/constraints.txt -e '.[$(EXTRAS),test]'
 	$(LOWEST)/bin/python -m pytest tests/checks tests/features tests/tasks tests/bundle tests/models tests/test_lifecycle.py
 
 $(VENV)/bin/python:
@@ -35,11 +36,11 @@ $(VENV)/.train: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) install --quiet -c constraints.txt -e '.[train,neural,tune,test]'
+	$(PIP) install --quiet -c constraints.txt -e '.[$(EXTRAS),test]'
 	touch $@
 
 $(VENV)/.check: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) install --quiet -c constraints.txt -e '.[train,neural,tune,test,check]'
+	$(PIP) install --quiet -c constraints.txt -e '.[$(EXTRAS),test,check]'
 	touch $@
 
 clean:

@@ -4,6 +4,7 @@ TARGETS = {
     "container": ".container:Container",
     "kubernetes": ".kubernetes:Kubernetes",
     "kserve": ".kserve:KServe",
+    "ray": ".rayserve:Ray",
     "github": ".github:GitHub",
     "gitlab": ".gitlab:GitLab",
 }
