@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luban.evaluate.sequential import Moments, Totals, betting, difference
+from luban.evaluate.sequential import Moments, Totals, above, betting, difference
 
 ALPHA = 0.05
 RUNS, LOOKS = 300, 600
@@ -90,7 +90,7 @@ def test_a_business_figure_is_not_fooled_either(name: str) -> None:
         Moments(*(np.where(mine, part, 0).cumsum(axis=0)[200:] for part in (np.ones_like(y), y, y**2)))
         for mine in (to_new, ~to_new)
     ]
-    found = difference(arms[0], arms[1], ALPHA)
+    found = difference([(arms[0], arms[1])], ALPHA)
     assert found is not None
     false_alarms((found.low > 0) | (found.high < 0))
 
@@ -103,7 +103,7 @@ def test_real_differences_are_found_by_both() -> None:
     assert (found.log_higher[-1] >= -math.log(ALPHA / 2)).mean() > 0.95
     assert (found.log_lower[-1] < 0).all()
     arms = [Moments(mine.sum(axis=0), (mine * y).sum(axis=0), (mine * y).sum(axis=0)) for mine in (to_new, ~to_new)]
-    interval = difference(arms[0], arms[1], ALPHA)
+    interval = difference([(arms[0], arms[1])], ALPHA)
     assert interval is not None
     assert (interval.low > 0).mean() > 0.9
     assert ((interval.low <= 0.1) & (interval.high >= 0.1)).mean() > 0.95
@@ -145,5 +145,26 @@ def test_one_answer_is_a_fair_game_or_worse(share: float, p_new: float, p_old: f
 
 def test_nothing_seen_says_nothing() -> None:
     assert betting([]).p == 1.0
-    assert difference(Moments(1, 1, 1), Moments(50, 10, 20)) is None
+    assert difference([(Moments(1, 1, 1), Moments(50, 10, 20))]) is None
     assert Moments().mean is None
+
+
+def test_a_fixed_rate_is_not_exceeded_by_looking_often() -> None:
+    rng = np.random.default_rng(5)
+    failed = (rng.random((LOOKS, RUNS)) < 0.05).cumsum(axis=0)
+    looks = np.arange(1, LOOKS + 1)
+    found = np.array([[above(n, k, 0.05) for k in row] for n, row in zip(looks[::5], failed[::5], strict=True)])
+    false_alarms(found >= -math.log(ALPHA))
+    assert above(200, 30, 0.05) >= -math.log(ALPHA)
+
+
+def test_a_difference_is_taken_within_each_share() -> None:
+    """Both arms fall from 10 to 2 while the share grows; pooled they would differ."""
+    pairs = [
+        (Moments(100, 1000, 10100), Moments(1900, 19000, 191900)),
+        (Moments(1000, 2000, 5000), Moments(1000, 2000, 5000)),
+    ]
+    found = difference(pairs)
+    assert found is not None
+    assert found.value == pytest.approx(0)
+    assert found.low < 0 < found.high

@@ -120,6 +120,25 @@ def _capital(groups: Sequence[tuple[float, np.ndarray]], sign: float) -> np.ndar
     return logs
 
 
+def above(number: float, total: float, rate: float) -> float:
+    """Evidence that the mean of `number` outcomes from 0 to 1 that sum up to `total` is above `rate`.
+
+    The logarithm of a capital like those of `betting`, for one arm against a fixed rate.
+
+    >>> above(100, 20, 0.05) > math.log(20) > above(100, 5, 0.05)
+    True
+    """
+    higher = _logistic(math.log(rate / (1 - rate)) + _LIFTS)
+    logs = total * np.log(higher / rate) + (number - total) * np.log((1 - higher) / (1 - rate))
+    return pooled(logs)
+
+
+def pooled(logs: np.ndarray) -> float:
+    """The logarithm of the mean of capitals [n], given as logarithms: itself a capital that began as 1."""
+    most = float(logs.max())
+    return most + math.log(float(np.exp(logs - most).mean()))
+
+
 def _logistic(x: np.ndarray) -> np.ndarray:
     found: np.ndarray = 1.0 / (1.0 + np.exp(-x))
     return found
@@ -153,34 +172,37 @@ class Difference:
 
 
 def difference(
-    challenger: Moments, champion: Moments, alpha: float = 0.05, sharpest_at: float = 1000.0
+    groups: Sequence[tuple[Moments, Moments]], alpha: float = 0.05, sharpest_at: float = 1000.0
 ) -> Difference | None:
-    """The difference of means with a confidence sequence of level 1 - alpha, two-sided.
+    """The difference of means with a confidence sequence of level 1 - alpha, two-sided; None where too little is known.
 
-    None where an arm has fewer than two units.
+    `groups` hold challenger and champion, one pair for each share that there was: means are compared within a pair,
+    so that neither a share nor an outcome that changed in between fools it. A pair with fewer than two units on a
+    side is left out. It holds in the limit of many units: let each side have some (100) before it is
+    acted upon. `sharpest_at` is the number of units at which the interval is narrowest.
 
-    It holds in the limit of many units: let each arm have some (100) before it is acted upon. `sharpest_at` is
-    the number of units at which the interval is narrowest.
-
-    >>> found = difference(Moments(1000, 5200, 30000), Moments(1000, 5000, 28000))
+    >>> found = difference([(Moments(1000, 5200, 30000), Moments(1000, 5000, 28000))])
     >>> round(found.value, 3), found.low < 0 < found.high
     (0.2, True)
     """
-    n1, n0 = np.asarray(challenger.number, float), np.asarray(champion.number, float)
-    if min(n1.min(), n0.min()) < 2:
+    told = [pair for pair in groups if min(np.min(one.number) for one in pair) >= 2]
+    if not told:
         return None
-    mean1, mean0 = challenger.sum / n1, champion.sum / n0
-    noise = _variance(challenger, n1) / n1 + _variance(champion, n0) / n0
-    total = n1 + n0
+    sizes = [np.asarray(new.number, float) + old.number for new, old in told]
+    total = np.sum(sizes, axis=0)
+    value, noise = np.zeros_like(total), np.zeros_like(total)
+    for (new, old), size in zip(told, sizes, strict=True):
+        value = value + size / total * (new.sum / new.number - old.sum / old.number)
+        noise = noise + np.square(size / total) * (_variance(new) / new.number + _variance(old) / old.number)
     rho2 = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / sharpest_at
     scale = 2 * (total * rho2 + 1) / (total * rho2) * np.log(np.sqrt(total * rho2 + 1) / alpha)
     half = np.sqrt(noise * scale)
-    value = mean1 - mean0
     if not np.shape(value):
         return Difference(float(value), float(value - half), float(value + half))
     return Difference(value, value - half, value + half)
 
 
-def _variance(of: Moments, number: np.ndarray) -> np.ndarray:
+def _variance(of: Moments) -> np.ndarray:
+    number = np.asarray(of.number, float)
     found: np.ndarray = np.maximum(of.squares - np.square(of.sum) / number, 0.0) / (number - 1)
     return found

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import func, insert, or_, select, update
 
 from luban.errors import ReleaseError
 from luban.policy.rules import Actor, allow
@@ -23,7 +23,7 @@ from luban.release.rollout import Canary, CanaryRule, Ended, State, Step, TestRu
 from luban.release.versions import CHAMPION, DEFAULT, PREVIOUS, aliases_of, numbers_of
 from luban.store.database import Transaction, now
 from luban.store.ledger import Lease, Ledger
-from luban.store.tables import audit, deployments
+from luban.store.tables import audit, deployments, feedback
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Deployments:
         def make(at: Standing, tx: Transaction, revision: int) -> State:
             _challenger(tx, at, number)
             step = Step(share=rule.steps[0], since=tx.clock(), revision=revision)
-            canary = Canary(id=revision, version=number, rule=rule, steps=(step,))
+            canary = Canary(id=revision, after=_last_truth(tx, model), version=number, rule=rule, steps=(step,))
             return _free(at).model_copy(update={"canary": canary, "weights": (), "beside": at.champion})
 
         detail = {"version": number, "rule": rule.model_dump(mode="json")}
@@ -122,7 +122,7 @@ class Deployments:
 
         def make(at: Standing, tx: Transaction, revision: int) -> State:
             _challenger(tx, at, number)
-            test = Trial(id=revision, version=number, rule=rule, since=tx.clock())
+            test = Trial(id=revision, after=_last_truth(tx, model), version=number, rule=rule, since=tx.clock())
             return _free(at).model_copy(update={"test": test, "weights": (), "beside": at.champion})
 
         detail = {"version": number, "rule": rule.model_dump(mode="json")}
@@ -265,6 +265,11 @@ def _write(tx: Transaction, at: Standing, revision: int, state: State, actor: Ac
 def _place(tx: Transaction, model: str, deployment: str) -> tuple[Any, ...]:
     table = deployments.c
     return (table.workspace == tx.workspace, table.model == model, table.deployment == deployment)
+
+
+def _last_truth(tx: Transaction, model: str) -> int:
+    mine = (feedback.c.workspace == tx.workspace, feedback.c.model == model)
+    return int(tx.scalar(select(func.max(feedback.c.number)).where(*mine)) or 0)
 
 
 def _challenger(tx: Transaction, at: Standing, number: int) -> None:

@@ -65,9 +65,13 @@ class Step(Config):
 
 
 class Canary(Config):
-    """A version on its way up. `id` is the revision that began it; the last of `steps` is where it stands."""
+    """A version on its way up. `id` is the revision that began it; the last of `steps` is where it stands.
+
+    `after` is the number of the last truth that was there when it began.
+    """
 
     id: int
+    after: int = 0
     version: int
     rule: CanaryRule
     steps: tuple[Step, ...]
@@ -107,9 +111,10 @@ class TestRule(Config):
 
 
 class Trial(Config):
-    """An A/B test. `id` is the revision that began it; `since` in seconds since 1970."""
+    """An A/B test. `id` is the revision that began it; `since` in seconds since 1970; `after` as in Canary."""
 
     id: int
+    after: int = 0
     version: int
     rule: TestRule
     since: float
