@@ -10,9 +10,8 @@ limits for itself, unless they are kept in Redis. Keys come in the environment, 
 
 from __future__ import annotations
 
-import atexit
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from luban.deploy.templates import header
 
 if TYPE_CHECKING:
     from luban.serve.app import App
+    from luban.serve.wire import Receive, Scope, Send
 
 KIND, NAME = "ray", "luban"
 
@@ -110,24 +110,39 @@ def application(args: dict[str, str]) -> Any:
     serve = need("ray.serve", Ray.extra)
     given = Arguments.model_validate(args)
 
-    def build() -> Any:
-        return _opened(given)
+    def build() -> Replica:
+        return Replica(given)
 
     return serve.deployment(serve.ingress(build)(), name=NAME).bind()
 
 
-def _opened(given: Arguments) -> App:
-    """The application in a replica, for as long as its process lives."""
+class Replica:
+    """The application in one process of Ray's: begun when it is made, ended when Ray says so."""
+
+    def __init__(self, given: Arguments) -> None:
+        self._opened = ExitStack()
+        self._app = self._opened.enter_context(_opened(given))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the life of the process (ASGI's lifespan protocol)."""
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        while (message := await receive())["type"] != "lifespan.shutdown":
+            await send({"type": f"{message['type']}.complete"})
+        self._opened.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _opened(given: Arguments) -> AbstractContextManager[App]:
     from luban.project import load_project, server_settings
-    from luban.serve.live import AliasOrigin, FolderOrigin
+    from luban.serve.origins import AliasOrigin, FolderOrigin
     from luban.serve.server import application as assembled
     from luban.workshop import Workshop
 
-    opened = ExitStack()
-    atexit.register(opened.close)
     if given.bundle:
-        return opened.enter_context(assembled(FolderOrigin(Path(given.bundle)), server_settings()))
+        return assembled(FolderOrigin(Path(given.bundle)), server_settings())
     shop = Workshop.open(*load_project(given.project))
     config = shop.project.serve
     origin = AliasOrigin(shop.project.name, config.alias, shop.registry.resolve, shop.home.store.fetch)
-    return opened.enter_context(assembled(origin, config, home=shop.home))
+    return assembled(origin, config, home=shop.home)
