@@ -52,12 +52,12 @@ def _ask(folder: Path) -> list[dict[str, object]]:
     import urllib.request
 
     from luban.cli.options import open_workshop
-    from luban.serve.live import AliasOrigin
+    from luban.serve.roster import roster
     from luban.serve.server import serving
 
     shop = open_workshop(folder, ["serve.port=0"])
-    origin = AliasOrigin(shop.project.name, "champion", shop.registry.resolve, shop.home.store.fetch)
-    with serving(origin, shop.project.serve, environment={}) as address:
+    origins = roster(shop.project.name, shop.project.serve, shop.home)
+    with serving(origins, shop.project.serve, environment={}) as address:
         body = json.dumps({"rows": [{"text": question} for question in QUESTIONS]}).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{address}/v1/predict", body, headers)

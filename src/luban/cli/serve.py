@@ -24,7 +24,12 @@ def register(app: typer.Typer) -> None:
 def serve(
     project: ProjectPath = HERE,
     sets: Sets = None,
-    bundle: Annotated[Path | None, typer.Option("--bundle", help="A bundle's folder, in place of a project.")] = None,
+    bundle: Annotated[
+        list[Path] | None, typer.Option("--bundle", help="A bundle's folder, in place of a project. May be repeated.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="A released model, in place of serve.models. May be repeated.")
+    ] = None,
     host: Annotated[
         str | None, typer.Option(help="Address to listen on; others than loopback need LUBAN_API_KEY.")
     ] = None,
@@ -36,19 +41,22 @@ def serve(
     from luban.cli.face import emit
     from luban.cli.options import open_workshop
     from luban.project import server_settings
-    from luban.serve.live import AliasOrigin, FolderOrigin, Origin
+    from luban.serve.fleet import Origins
+    from luban.serve.origins import FolderOrigin
+    from luban.serve.roster import roster
     from luban.serve.server import serve as run_server
 
-    origin: Origin
-    home = None
-    if bundle is not None:
-        origin, config = FolderOrigin(bundle), server_settings(sets or ())
+    said = {"host": host, "port": port, "no_key": no_key or None, "models": tuple(model) if model else None}
+    changes: dict[str, object] = {name: value for name, value in said.items() if value is not None}
+    if bundle and model:
+        raise ConfigError("--bundle and --model exclude each other.", "Serve folders, or models of the project.")
+    if bundle:
+        config, home = _with(server_settings(sets or ()), changes), None
+        origins = Origins(tuple(map(FolderOrigin, bundle)))
     else:
         shop = open_workshop(project, sets)
-        config, home = shop.project.serve, shop.home
-        origin = AliasOrigin(shop.project.name, config.alias, shop.registry.resolve, shop.home.store.fetch)
-    said = {"host": host, "port": port, "no_key": no_key or None}
-    config = _with(config, {k: v for k, v in said.items() if v is not None})
+        config, home = _with(shop.project.serve, changes), shop.home
+        origins = roster(shop.project.name, config, home)
 
     def ready(address: str) -> None:
         if as_json:
@@ -56,7 +64,7 @@ def serve(
         else:
             typer.echo(f"Serving at {address}  (Ctrl-C ends)")
 
-    run_server(origin, config, ready, home=home)
+    run_server(origins, config, ready, home=home)
 
 
 def _with(config: ServeConfig, said: dict[str, object]) -> ServeConfig:

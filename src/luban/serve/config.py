@@ -7,16 +7,20 @@ memory or all time. This module knows no socket and no bundle.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from luban.catalog import Config
 from luban.serve.auth import AuthConfig
 from luban.serve.batching_config import BatchingConfig
+from luban.serve.grpc_config import GrpcConfig
 from luban.serve.limits_config import LimitsConfig
 from luban.serve.log import LogConfig
 from luban.serve.memory import MemoryConfig
+from luban.serve.reasons import ReasonsConfig
+from luban.serve.records import RecordsConfig
+from luban.serve.review import ReviewConfig
 from luban.serve.slo import SloConfig
 from luban.serve.tracing import TraceConfig
 
@@ -30,7 +34,7 @@ class ServeConfig(Config):
     """Port to listen on; 0 picks a free one."""
     alias: str = Field("champion", min_length=1)
     """The registry's alias that is followed: when it moves, the new version is served."""
-    models: Literal["own", "all"] | tuple[str, ...] = "own"
+    models: Literal["own", "all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "own"
     """The models of the registry that are served: the project's own, all, or these names. The first is asked where
     none is named."""
     memory: MemoryConfig = Field(default_factory=MemoryConfig)
@@ -46,7 +50,11 @@ class ServeConfig(Config):
     """Give `/metrics` without the API key."""
     log: LogConfig = Field(default_factory=LogConfig)
     slo: SloConfig = Field(default_factory=SloConfig)
+    grpc: GrpcConfig = Field(default_factory=GrpcConfig)
     trace: TraceConfig = Field(default_factory=TraceConfig)
+    records: RecordsConfig = Field(default_factory=RecordsConfig)
+    review: ReviewConfig = Field(default_factory=ReviewConfig)
+    explain: ReasonsConfig = Field(default_factory=ReasonsConfig)
     max_body_bytes: int = Field(8 * 1024 * 1024, ge=1)
     """Largest request body."""
     max_rows: int = Field(10_000, ge=1)

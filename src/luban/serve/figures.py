@@ -81,7 +81,7 @@ FIGURES: dict[str, Figure] = {
     "luban_model_loads_total": Figure("counter", "Bundles loaded since the start.", ("model",)),
     "luban_model_refusals_total": Figure("counter", "Bundles refused since the start.", ("model",)),
     "luban_loaded_models": Figure("gauge", "Versions of models in memory.", (), "max"),
-    "luban_model_unloads_total": Figure("counter", "Versions that were given back for want of memory."),
+    "luban_model_unloads_total": Figure("counter", "Versions that were unloaded, unasked or for want of memory."),
     "luban_model_memory_bytes": Figure("gauge", "Memory of a loaded version, estimated.", ("model", "version")),
     "luban_memory_limit_bytes": Figure("gauge", "Memory that loaded models may take, 0 for any."),
     "luban_arm_weight_ratio": Figure("gauge", "Share of questions that an arm gets.", ARM, "max"),

@@ -25,26 +25,32 @@ class FleetGauges:
     def figures(self) -> Iterator[Sample]:
         """One look at every model."""
         lives = [self._fleet.live(name) for name in self._fleet.names()]
-        yield Sample("luban_ready", (), float(any(live.now is not None for live in lives)))
-        loaded: set[tuple[str, str]] = set()
+        yield Sample("luban_ready", (), float(not self._fleet.unready()))
+        loaded: dict[tuple[str, str], int] = {}
         for live in lives:
             yield from self._model(live)
+            loaded |= {(one.name, str(one.version or "")): one.cost_bytes for one in live.spares()}
             routing = live.routing
             if routing is None:
                 continue
             for arm in (*routing.arms, *routing.shadows):
                 version = str(arm.served.version or "")
-                loaded.add((arm.served.name, version))
+                loaded[arm.served.name, version] = arm.served.cost_bytes
                 weight = arm.weight if arm in routing.arms else 0.0
                 yield Sample("luban_arm_weight_ratio", (arm.served.name, version, arm.name), weight)
         yield Sample("luban_loaded_models", (), len(loaded))
+        for labels, cost_bytes in loaded.items():
+            yield Sample("luban_model_memory_bytes", labels, cost_bytes)
+        yield Sample("luban_memory_limit_bytes", (), self._fleet.memory.limit_bytes or 0)
+        yield Sample("luban_model_unloads_total", (), self._fleet.memory.num_unloaded)
 
     @staticmethod
     def _model(live: LiveBundle) -> Iterator[Sample]:
-        now, name = live.now, live.name
-        if now is not None:
-            yield Sample("luban_model_info", (now.name, str(now.version or ""), now.bundle.identity), 1)
-            yield Sample("luban_model_version", (now.name,), now.version or 0)
+        lineup, name = live.lineup, live.name
+        if lineup is not None:
+            version = lineup.arms[0].wanted.version or 0
+            yield Sample("luban_model_info", (name, str(version or ""), live.identity or ""), 1)
+            yield Sample("luban_model_version", (name,), version)
         yield Sample("luban_model_stale", (name,), float(bool(live.reason)))
         yield Sample("luban_model_loads_total", (name,), live.num_loaded)
         yield Sample("luban_model_refusals_total", (name,), live.num_refused)
