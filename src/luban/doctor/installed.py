@@ -23,6 +23,8 @@ FOR = {
     "neural": "neural models and encoders, over PyTorch",
     "tune": "the section `tune`, with samplers `tpe` and `random`",
     "postgres": "a ledger that several machines share",
+    "oidc": "bearer tokens of an identity provider",
+    "redis": "limits that several servers share",
 }
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*([^;]*)(?:;(.*))?$")
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")

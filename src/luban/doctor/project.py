@@ -63,6 +63,10 @@ def _extras(found: Project) -> Iterator[Finding]:
         extras.add("tune")
     if os.environ.get("LUBAN_LEDGER", "").startswith("postgres"):
         extras.add("postgres")
+    if found.serve.auth.oidc is not None:
+        extras.add("oidc")
+    if found.serve.limits.redis is not None:
+        extras.add("redis")
     for extra in sorted(extras - {""}):
         yield of_extra(extra, AREA, needed=True)
 
