@@ -1,0 +1,1 @@
+"""Proxies before the servers: what stands in their configuration, whichever program reads it."""

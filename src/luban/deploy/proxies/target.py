@@ -1,0 +1,97 @@
+"""Target `proxy`: the configuration of NGINX or HAProxy alone, for servers wherever they run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pydantic import Field, field_validator
+
+from luban.catalog import Config as Settings
+from luban.deploy.base import Deployment, File, Target
+from luban.deploy.proxies.front import FILES, Front, behind_proxy, proxy_file
+
+KIND = "proxy"
+CHECKS = {"nginx": "nginx -t", "haproxy": "haproxy -c -f haproxy.cfg"}
+
+
+class ProxyConfig(Settings):
+    """What a proxy before the servers does, beside the program that is chosen by `deploy.proxy`."""
+
+    servers: tuple[str, ...] = ("127.0.0.1:8001", "127.0.0.1:8002")
+    """Servers, each `host:port`."""
+    port: int = Field(443, ge=1, le=65_535)
+    """Port that clients reach."""
+    plain_port: int = Field(80, ge=0, le=65_535)
+    """Port for plain HTTP that sends on to TLS; 0 for none."""
+    tls: bool = True
+    """false: plain HTTP, because TLS ends before this proxy."""
+    certificate: str = Field("/etc/luban/tls/cert.pem", pattern=r"^[A-Za-z0-9_./-]+$")
+    """Certificate with its chain, on the proxy's machine."""
+    certificate_key: str = Field("/etc/luban/tls/cert.pem.key", pattern=r"^[A-Za-z0-9_./-]+$")
+    """Private key, on the proxy's machine; for HAProxy the certificate's path with `.key` at its end."""
+    answer_timeout_s: int = Field(60, ge=1)
+    """Time that a server has to answer."""
+    rate_per_s: int = Field(100, ge=0)
+    """Requests a second that one address may send, ten times as many at once; 0 for no limit."""
+    max_connections: int = Field(100, ge=0)
+    """Connections that one address may hold; 0 for no limit."""
+
+    @field_validator("servers")
+    @classmethod
+    def _places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for server in value:
+            host, _, port = server.rpartition(":")
+            if not host or not port.isdecimal() or any(mark in server for mark in " ;{}#\n\"'"):
+                raise ValueError(f"a server must be `host:port`, but one is {server!r}")
+        if not value:
+            raise ValueError("there must be at least one server")
+        return value
+
+
+def front_of(plan: Deployment, config: ProxyConfig, servers: tuple[str, ...] = (), user: str = "") -> Front:
+    """What the proxy is told, the server's own limits included; `servers` in place of the settings'."""
+    serve = plan.serve
+    return Front(
+        servers=servers or config.servers,
+        host=plan.config.host,
+        port=config.port,
+        plain_port=config.plain_port if config.tls else 0,
+        tls=config.tls,
+        certificate=config.certificate,
+        certificate_key=config.certificate_key,
+        max_body_bytes=serve.max_body_bytes,
+        head_timeout_s=math.ceil(serve.head_timeout_s),
+        body_timeout_s=math.ceil(serve.body_timeout_s),
+        answer_timeout_s=config.answer_timeout_s,
+        rate_per_s=config.rate_per_s,
+        max_connections=config.max_connections,
+        user=user,
+    )
+
+
+class Proxy(Target):
+    """NGINX or HAProxy before servers: TLS, retries, health, limits, and the server's settings that go with it."""
+
+    class Config(ProxyConfig):
+        """The proxy alone."""
+
+    def files(self, plan: Deployment) -> Sequence[File]:
+        """The proxy's configuration, and the variables for the servers."""
+        from luban.deploy.templates import header
+
+        lines = "".join(f"{name}={value}\n" for name, value in sorted(behind_proxy(plan).items()))
+        return (
+            proxy_file(plan.config.proxy, KIND, plan, front_of(plan, self.config)),
+            File("luban.env", f"{header(KIND, plan)}\n# Variables for `luban serve`.\n{lines}"),
+        )
+
+    def next_steps(self, plan: Deployment) -> Sequence[str]:
+        """See Target."""
+        name = FILES[plan.config.proxy]
+        where = {"nginx": "/etc/nginx/conf.d/luban.conf", "haproxy": "/etc/haproxy/haproxy.cfg"}[plan.config.proxy]
+        return (
+            f"Put {name} to {where} on the proxy's machine, the certificate to {self.config.certificate}.",
+            f"{CHECKS[plan.config.proxy]} && systemctl reload {plan.config.proxy}",
+            "Start the servers with the variables in luban.env.",
+        )
