@@ -5,10 +5,7 @@ TARGETS = {
     "proxy": ".proxies.target:Proxy",
     "kubernetes": ".kubernetes:Kubernetes",
     "kserve": ".kserve:KServe",
-<<<<<<< /tmp/g/tree/src/luban/deploy/__init__.py
-=======
     "ray": ".rayserve:Ray",
     "github": ".github:GitHub",
     "gitlab": ".gitlab:GitLab",
->>>>>>> /tmp/g/m_head
 }
