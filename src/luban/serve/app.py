@@ -19,6 +19,7 @@ import orjson
 
 from luban.serve import about
 from luban.serve.batching import Batcher
+from luban.serve.companions import companions_of
 from luban.serve.config import ServeConfig
 from luban.serve.desk import Desk, Finisher, Guard, Listener
 from luban.serve.door import Door
@@ -69,6 +70,7 @@ class App:
         self.metrics.add(QueueGauges(self._batcher, config.max_waiting))
         self.metrics.add(self._batcher.runs)
         groups = (Predicting(self.desk, config), Models(fleet), OpenInference(self.desk, config))
+        self.companions = companions_of(config, self.desk, door, self.metrics.request)
         self.router = Router([*(route for group in groups for route in group.routes()), *self._own_routes()])
 
     def _own_routes(self) -> list[Route]:

@@ -184,11 +184,17 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then tell the address."""
+        await self._app.companions.start()
         await super().startup(sockets=sockets)
         if self.started and sockets:
             address = address_of(sockets[0])
             LOG.info("listening", extra={"fields": {"address": address}})
             self.on_ready(address)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop what lives beside the application, then finish what runs."""
+        await self._app.companions.stop()
+        await super().shutdown(sockets=sockets)
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether to stop now."""

@@ -80,16 +80,17 @@ class OpenInference:
         return _json({"live": True})
 
     async def _ready(self, request: Request) -> Response:
-        served_of(self._desk, "", "")
+        check_ready(self._desk)
         return _json({"ready": True})
 
     async def _model_ready(self, request: Request) -> Response:
-        served = served_of(self._desk, request.parts["model"], request.parts.get("version", ""))
-        return _json({"name": served.name, "ready": True})
+        name = request.parts["model"]
+        check_ready(self._desk, name, request.parts.get("version", ""))
+        return _json({"name": name, "ready": True})
 
     async def _model(self, request: Request) -> Response:
         model = entry_of(request, self._desk).model
-        return _json(metadata(served_of(self._desk, model, request.parts.get("version", ""))))
+        return _json(metadata(await served_of(self._desk, model, request.parts.get("version", ""))))
 
     async def _infer(self, request: Request) -> Response:
         _check_type(request)
@@ -108,18 +109,27 @@ class OpenInference:
             admission.leave()
 
 
-def served_of(desk: Desk, model: str, version: str) -> Served:
-    """What answers for a model, or for one of its versions. Raises Problem where it is not loaded."""
-    live = desk.fleet.live(model)
+async def served_of(desk: Desk, model: str, version: str) -> Served:
+    """What answers for a model, or for one of its versions that is loaded. Raises Problem."""
     number = version_of(version, model)
-    if live.now is None or live.routing is None:
-        raise Problem("no-model", live.reason, "Release a model, or wait until it is loaded.", None, LATER)
-    if number is None or number == live.now.version:
-        return live.now
-    for arm in (*live.routing.arms, *live.routing.shadows):
-        if arm.served.version == number:
-            return arm.served
-    raise _no_version(model, version)
+    if number is None:
+        return await desk.fleet.served(model)
+    arm = desk.fleet.live(model).find(number)
+    if arm is None:
+        raise _no_version(model, version)
+    return arm.served
+
+
+def check_ready(desk: Desk, model: str = "", version: str = "") -> None:
+    """Raises Problem where a model cannot be asked, or with no model, where the server should not be."""
+    if model:
+        live = desk.fleet.live(model)
+        number = version_of(version, model)
+        if number is not None and live.find(number) is None:
+            raise _no_version(model, version)
+    reason = desk.fleet.unready() if not model else live.reason if live.state == "refused" else ""
+    if reason:
+        raise Problem("no-model", reason, "Release a model, or wait until it is loaded.", None, LATER)
 
 
 def version_of(text: str, model: str) -> int | None:
