@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import pytest
 
@@ -119,3 +121,21 @@ def test_a_taken_port_is_said() -> None:
 def test_a_host_that_is_none_is_said() -> None:
     with pytest.raises(ServeError, match="`host` must be an address of this machine"):
         listen(ServeConfig(host="no.such.host.invalid", port=0), Keys())
+
+
+def test_keys_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"{OLD}\n{NEW},\n\n", "utf-8")
+    keys = Keys.from_environment({"LUBAN_API_KEY_FILE": str(file)})
+    assert (keys.find(OLD), keys.find(NEW), keys.find("")) == (1, 2, None)
+
+
+def test_files_without_keys_are_refused(tmp_path: Path) -> None:
+    empty, binary = tmp_path / "empty", tmp_path / "binary"
+    empty.write_text("\n,\n", "utf-8")
+    binary.write_bytes(b"\xff\xfe" * 20)
+    for file, said in ((empty, "holds no key"), (binary, "not UTF-8"), (tmp_path / "none", "cannot be read")):
+        with pytest.raises(ConfigError, match=said):
+            Keys.from_environment({"LUBAN_API_KEY_FILE": str(file)})
+    with pytest.raises(ConfigError, match="both set"):
+        Keys.from_environment({"LUBAN_API_KEY_FILE": str(empty), "LUBAN_API_KEY": OLD})
