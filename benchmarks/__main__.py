@@ -32,6 +32,7 @@ BENCHMARKS = (
     "ngrams",
     "startup",
     "serve_row",
+    "soak",
     "report",
     "shapley",
     "loop",
