@@ -27,8 +27,8 @@ TEXTS = ["房间很干净", "很好，下次还来", "隔音太差", "太差了�
 STARS = [5.0, 4.0, 1.0, None]
 
 
-def write_tiny(folder: Path, bias: float = 0.0) -> Manifest:
-    """Write it into a new folder; another `bias` is another identity."""
+def write_tiny(folder: Path, bias: float = 0.0, name: str = "reviews", ballast_mb: int = 0) -> Manifest:
+    """Write it into a new folder; another `bias` is another identity. `ballast_mb`: weights that decide nothing."""
     text, stars = FEATURES.make("text"), FEATURES.make("number")
     bag = text.fit(TEXTS, Want("bag", BagConfig(ngram_max=2, min_rows=1)), 0)
     vector = stars.fit(STARS, Want("vector", VectorConfig()), 0)
@@ -38,13 +38,14 @@ def write_tiny(folder: Path, bias: float = 0.0) -> Manifest:
     weights = tuple(rng.normal(size=(block.size, 1)).astype(np.float32) for block in blocks)
     graph = GraphBuilder()
     fitted = FittedLinear(LinearWeights(blocks, weights, np.array([bias], np.float32)))
-    data = graph.build(fitted.export(graph), 1).SerializeToString()
+    head = fitted.export(graph)
+    data = graph.build(_ballast(graph, head, ballast_mb) if ballast_mb else head, 1).SerializeToString()
     examples = pad(arrays)
     folder.mkdir(parents=True)
     return write_bundle(
         folder,
         Draft(
-            name="reviews",
+            name=name,
             owner="team",
             purpose="Route unhappy guests to a person.",
             task=TaskSpec(
@@ -63,6 +64,19 @@ def write_tiny(folder: Path, bias: float = 0.0) -> Manifest:
             example_rows=[{"text": TEXTS[0], "stars": 5.0}, {"text": TEXTS[2]}],
         ),
     )
+
+
+def _ballast(graph: GraphBuilder, head: str, megabytes: int) -> str:
+    wide = rng_normal((1, 250))
+    deep = rng_normal((250, megabytes * 1000))
+    product = graph.node("MatMul", [graph.node("MatMul", [head, graph.constant(wide)]), graph.constant(deep)])
+    mean = graph.node("ReduceMean", [product, graph.constant(np.array([1], np.int64))], keepdims=1)
+    return graph.node("Add", [head, graph.node("Mul", [mean, graph.constant(np.float32(1e-9))])])
+
+
+def rng_normal(shape: tuple[int, int]) -> np.ndarray:
+    """Numbers that no memory is saved on."""
+    return np.random.default_rng(1).normal(size=shape).astype(np.float32)
 
 
 if __name__ == "__main__":

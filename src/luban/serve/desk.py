@@ -24,6 +24,7 @@ from luban.serve.problems import Problem
 from luban.serve.question import Answer, Entry, Question, Reply
 
 if TYPE_CHECKING:
+    from luban.serve.cache import Asker, ResponseCache
     from luban.serve.live import Served
     from luban.serve.reasons import Reasons
 
@@ -94,6 +95,7 @@ class Desk:
         finishers: Sequence[Finisher] = (),
         listeners: Sequence[Listener] = (),
         reasons: Reasons | None = None,
+        cache: ResponseCache | None = None,
     ) -> None:
         self.fleet = fleet
         self._batcher = batcher
@@ -102,6 +104,7 @@ class Desk:
         self._listeners = listeners
         self._watchers = [one for one in listeners if isinstance(one, Watcher)]
         self._reasons = reasons
+        self._cache = cache
 
     def admit(self, entry: Entry) -> Admission:
         """Ask the guards. Raises Problem where one sends it away."""
@@ -134,7 +137,8 @@ class Desk:
             good = [row for row, reason in zip(question.rows, faults, strict=True) if reason is None]
         track = question.entry.track
         track.picked, track.num_rows = picked, len(question.rows)
-        future = self._batcher.submit(served, good, options, question.deadline, track)
+        asker: Asker = self._batcher if self._cache is None or question.explain else self._cache
+        future = asker.submit(served, good, options, question.deadline, track)
         if question.explain and self._reasons is not None:
             future = asyncio.ensure_future(_reasoned(self._reasons, question, served, good, future))
         return Pending(question, picked, faults, future, started)
@@ -203,6 +207,7 @@ async def _reasoned(
     began = time.perf_counter()
     question.reasons = await reasons.of(served, rows, answers, question.deadline)
     question.reasons_s = time.perf_counter() - began
+    question.entry.track.span("explain", began, began + question.reasons_s)
     return answers
 
 

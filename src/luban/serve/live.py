@@ -26,7 +26,7 @@ from luban.errors import BundleError, LubanError, ServeError
 from luban.serve.memory import MB, Holding, Memory
 from luban.serve.origins import AliasOrigin, FolderOrigin, Lineup, Origin, Wanted, WantedArm
 from luban.serve.routing import Arm, Routing
-from luban.serve.served import Served, num_bytes, try_out
+from luban.serve.served import Served, import_libraries, num_bytes, try_out
 
 if TYPE_CHECKING:
     from luban.bundle.bundle import Bundle
@@ -291,6 +291,7 @@ class LiveBundle:
     def _loaded(self, wanted: Wanted, folder: Path, fresh: int) -> Served:
         """The version, loaded and tested; `fresh` bytes were loaded beside it. Needs `Memory.turn`."""
         memory, what, size = self._memory, f"{self.name} {wanted.key}", num_bytes(folder)
+        import_libraries()
         memory.make_room(fresh + memory.expected(what, size), keep=self)
         with memory.measured(what, size) as cost:
             served = try_out(wanted, lambda: self._load(folder))

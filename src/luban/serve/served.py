@@ -42,6 +42,11 @@ class Served:
         return frozenset(column.name for column in self.bundle.schema.columns)
 
     @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the columns that decide an answer, in order."""
+        return tuple(column.name for column in self.bundle.schema.inputs)
+
+    @cached_property
     def lists(self) -> frozenset[str]:
         """Names of the columns whose values may be lists: inputs of such a type, and what is not read."""
         import pyarrow as pa
@@ -81,6 +86,15 @@ def try_out(wanted: Wanted, load: Callable[[], Bundle]) -> Served:
     if errors and None not in errors:
         raise BundleError(f"The bundle answers none of its example rows: {errors[0]}.", "Release the model again.")
     return Served(wanted, bundle, datetime.now(UTC))
+
+
+def import_libraries() -> None:
+    """Import what any bundle needs, so that the memory of libraries is not taken for the first bundle's."""
+    import onnx  # noqa: F401
+    import onnxruntime  # noqa: F401
+    import safetensors.numpy  # noqa: F401
+
+    import luban.bundle.bundle  # noqa: F401
 
 
 def num_bytes(folder: Path) -> int:
