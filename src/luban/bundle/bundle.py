@@ -24,8 +24,8 @@ from luban.catalog import RUNTIMES, TASKS
 from luban.data.schema import Schema
 from luban.data.table import Table
 from luban.errors import BundleError
-from luban.features.base import Encoder, EncoderState
-from luban.features.kinds import Arrays, Block, chunks, num_rows, pad, take
+from luban.features.base import Encoder, EncoderState, SideBySide
+from luban.features.kinds import MAX_ROWS, Arrays, Block, chunks, num_rows, pad, take
 from luban.tasks.base import Task, TaskOptions
 
 HEAD = "head"
@@ -55,6 +55,8 @@ class Bundle:
         self.encoders = [(spec.column, self._encoder(spec.column, spec, files)) for spec in manifest.encoders]
         self.blocks: tuple[Block, ...] = tuple(encoder.block(column) for column, encoder in self.encoders)
         self._stages = [RUNTIMES.resolve(stage.runtime)().open(stage, files, num_threads) for stage in manifest.stages]
+        self._is_ragged = any(block.kind in ("bag", "tokens") for block in self.blocks)
+        self._encode_together()
         self._takes = {name for stage in manifest.stages for name in stage.takes}
         self._examples = files.get(EXAMPLES), files.get(EXAMPLE_ROWS)
         # Operators stand in the file by name; parsing the whole graph again would cost more than the rest.
@@ -118,13 +120,32 @@ class Bundle:
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> Arrays:
         """Arrays by full name, ragged, for parsed values by column."""
         arrays: Arrays = {}
-        for (column, encoder), block in zip(self.encoders, self.blocks, strict=True):
+        for names, blocks, encode in self._side_by_side:
+            for block, encoded in zip(blocks, encode([columns[name] for name in names]), strict=True):
+                arrays.update(encoded.named(block))
+        for column, encoder, block in self._alone:
             arrays.update(encoder.encode(columns[column]).named(block))
         return arrays
+
+    def _encode_together(self) -> None:
+        """Settle which columns are encoded by one call."""
+        self._side_by_side: list[tuple[list[str], list[Block], SideBySide]] = []
+        self._alone: list[tuple[str, Encoder, Block]] = []
+        by_class: dict[type[Encoder], list[tuple[str, Encoder, Block]]] = {}
+        for (column, encoder), block in zip(self.encoders, self.blocks, strict=True):
+            by_class.setdefault(type(encoder), []).append((column, encoder, block))
+        for kind, found in by_class.items():
+            together = kind.side_by_side([encoder for _, encoder, _ in found]) if len(found) > 1 else None
+            if together is None:
+                self._alone += found
+            else:
+                self._side_by_side.append(([one[0] for one in found], [one[2] for one in found], together))
 
     def run(self, arrays: Arrays) -> np.ndarray:
         """Outputs [B, n] float32 of the last stage, before squashing."""
         count = num_rows(arrays)
+        if count <= MAX_ROWS and not self._is_ragged:
+            return self._run_padded(arrays)
         outputs = np.zeros((count, self.manifest.task.width), np.float32)
         for rows in chunks(arrays):
             if len(rows) == count:

@@ -6,7 +6,6 @@ Columns are plain lists, so that one served row costs microseconds; `to_arrow` i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,15 +29,14 @@ class Table:
 
     def rows(self) -> list[dict[str, Any]]:
         """One dictionary a row; a bad row is `{"error": reason}`."""
-        return list(self._rows())
-
-    def _rows(self) -> Iterator[dict[str, Any]]:
         names = list(self.columns)
-        for position, error in enumerate(self.errors):
-            if error is not None:
-                yield {"error": error}
-            else:
-                yield {name: self.columns[name][position] for name in names}
+        rows = [dict(zip(names, values, strict=True)) for values in zip(*self.columns.values(), strict=True)]
+        if self.errors.count(None) == len(self.errors) == len(rows):
+            return rows
+        return [
+            {"error": error} if error is not None else {name: self.columns[name][position] for name in names}
+            for position, error in enumerate(self.errors)
+        ]
 
     def to_arrow(self) -> pa.Table:
         """Arrow table with all columns and `error` (string, null where the row was answered)."""

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -22,11 +23,11 @@ import pyarrow.compute as pc
 
 from luban.catalog import Config
 from luban.errors import BadValue
-from luban.features.base import Encoder, EncoderState, Feature, Guess, Parsed, Parts, Value
+from luban.features.base import Encoder, EncoderState, Feature, Guess, Parsed, Parts, SideBySide, Value
 from luban.features.category import OneValue
 from luban.features.kinds import Arrays, Encoded, Kind, VectorConfig
 from luban.features.numerals import read_number
-from luban.features.scaling import Scaling
+from luban.features.scaling import Lines, Scaling
 
 _UNIT = re.compile(r"[0-9.]\s*([^\W\d_][^\d\s]{0,7})$")
 """What stands behind a number and begins with a letter: perhaps a unit."""
@@ -99,6 +100,14 @@ class NumberVector(Encoder):
             value[:, 1] = missing
         return Encoded({"value": value, "present": ~missing})
 
+    @classmethod
+    def side_by_side(cls, encoders: Sequence[Encoder]) -> SideBySide | None:
+        """Numbers on a linear scale are computed as one matrix; ranks, and columns that never varied, by themselves."""
+        found = [one for one in encoders if isinstance(one, NumberVector)]
+        if len({one.config.missing for one in found}) != 1 or not all(one.scaling.is_line for one in found):
+            return None
+        return partial(_encoded, Lines.of([one.scaling for one in found]), found[0].config.missing == "nan")
+
     def _encode_one(self, value: Value) -> Encoded:
         """The same for one served row, without arrays in between."""
         if value is None or value != value:
@@ -107,6 +116,21 @@ class NumberVector(Encoder):
             filled, is_missing = self.scaling.one(float(value)), False
         row = [filled] if self.config.missing == "nan" else [filled, float(is_missing)]
         return Encoded({"value": np.array([row], np.float32), "present": np.array([not is_missing])})
+
+
+def _encoded(lines: Lines, missing_is_nan: bool, columns: Sequence[Sequence[Value]]) -> list[Encoded]:
+    """What `NumberVector.encode` gives for each of K columns of B values."""
+    numbers_kb = np.array(columns, np.float64)
+    missing_kb = np.isnan(numbers_kb)
+    scaled_kb = lines.apply(numbers_kb)
+    if missing_is_nan:
+        value = scaled_kb.astype(np.float32)[:, :, None]
+    else:
+        value = np.empty((*numbers_kb.shape, 2), np.float32)
+        value[:, :, 0] = np.where(missing_kb, lines.average, scaled_kb) if missing_kb.any() else scaled_kb
+        value[:, :, 1] = missing_kb
+    present_kb = ~missing_kb
+    return [Encoded({"value": v, "present": p}) for v, p in zip(value, present_kb, strict=True)]
 
 
 def as_floats(values: Sequence[Value]) -> np.ndarray:
@@ -119,6 +143,7 @@ class Number(Feature):
 
     storage: ClassVar[pa.DataType] = pa.float64()
     encoders: ClassVar[dict[Kind, type[Encoder]]] = {"vector": NumberVector}
+    reads_floats: ClassVar[bool] = True
 
     class Config(Feature.Config):
         """How the numbers of a column are written."""

@@ -10,6 +10,7 @@ not know what the numbers mean, nor what missing is: NaN goes through.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -89,6 +90,11 @@ class Scaling:
         return float((np.interp(value, self.grid, steps) + -np.interp(-value, turned, steps)) / 2)
 
     @property
+    def is_line(self) -> bool:
+        """Whether it is a subtraction and a division, and no more."""
+        return self.kind == "none" or (self.kind == "standard" and self.scale != 0.0)
+
+    @property
     def average(self) -> float:
         """Where a missing value goes: the training mean, on this scale."""
         return min(max(self.mean - self.offset, -LARGEST), LARGEST) if self.kind == "none" else 0.0
@@ -103,6 +109,34 @@ class Scaling:
             right = -np.interp(-x, turned, steps)
             out[known] = (left + right) / 2
         return out
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Several scalings that are lines, applied to a matrix [K, B], a row each: the same bits, at the cost of one.
+
+    `low`, `scale` and `average` are [K, 1] float64.
+    """
+
+    low: np.ndarray
+    scale: np.ndarray
+    average: np.ndarray
+
+    @classmethod
+    def of(cls, scalings: Sequence[Scaling]) -> Lines:
+        """Those of scalings with `is_line`."""
+        return cls(
+            np.array([[one.offset if one.kind == "none" else one.mean] for one in scalings]),
+            np.array([[1.0 if one.kind == "none" else one.scale] for one in scalings]),
+            np.array([[one.average] for one in scalings]),
+        )
+
+    def apply(self, values_kb: np.ndarray) -> np.ndarray:
+        """As `Scaling.apply`."""
+        with np.errstate(over="ignore"):
+            scaled_kb = (values_kb - self.low) / self.scale
+        clipped: np.ndarray = np.clip(scaled_kb, -LARGEST, LARGEST, out=scaled_kb)
+        return clipped
 
 
 def _moments(known: np.ndarray) -> tuple[float, float]:

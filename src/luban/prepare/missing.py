@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,8 @@ class Missing(RowStep):
     """
 
     types = None
+
+    keeps_floats: ClassVar[bool] = True
 
     class Config(RowStep.Config):
         """Which words mean that a value is missing."""

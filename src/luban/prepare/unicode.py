@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -56,6 +56,8 @@ class Unicode(RowStep):
     """
 
     types = None
+
+    keeps_floats: ClassVar[bool] = True
 
     class Config(RowStep.Config):
         """How text is normalised."""
