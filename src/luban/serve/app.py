@@ -20,11 +20,13 @@ import orjson
 from luban.serve import about
 from luban.serve.batching import Batcher
 from luban.serve.companions import companions_of
+from luban.serve.cache import ResponseCache
 from luban.serve.config import ServeConfig
 from luban.serve.desk import Desk, Finisher, Guard, Listener
 from luban.serve.door import Door
 from luban.serve.fleet import LATER, Fleet
 from luban.serve.gauges import FleetGauges, QueueGauges
+from luban.serve.learning import Learning
 from luban.serve.log import Access
 from luban.serve.metrics import Metrics
 from luban.serve.models import Models, readiness
@@ -61,15 +63,21 @@ class App:
         self.metrics = Metrics(needs_bound(config.slo))
         self._access = Access(config.log)
         self._tracer = Tracer(config.trace) if config.trace.endpoint else None
-        self._batcher = Batcher(config.num_threads, config.max_waiting)
+        self._batcher = Batcher(config.num_threads, config.max_waiting, config.batching)
         guards: Sequence[Guard] = ()
-        finishers: Sequence[Finisher] = ()
-        listeners: Sequence[Listener] = (self.metrics,)
-        self.desk = Desk(fleet, self._batcher, guards, finishers, listeners)
+        self._learning = Learning(fleet, config, home)
+        self._learning.tell(self.metrics)
+        finishers: Sequence[Finisher] = (*self._learning.finishers,)
+        listeners: Sequence[Listener] = (self.metrics, *self._learning.listeners)
+        cache = ResponseCache(self._batcher, config.cache) if config.cache.max_mb is not None else None
+        if cache is not None:
+            self.metrics.add(cache)
+        self.desk = Desk(fleet, self._batcher, guards, finishers, listeners, self._learning.reasons, cache)
         self.metrics.add(FleetGauges(self.desk.fleet))
         self.metrics.add(QueueGauges(self._batcher, config.max_waiting))
         self.metrics.add(self._batcher.runs)
-        groups = (Predicting(self.desk, config), Models(fleet), OpenInference(self.desk, config))
+        own = (Predicting(self.desk, config), Models(fleet), OpenInference(self.desk, config))
+        groups = (*own, *self._learning.groups(self.desk))
         self.companions = companions_of(config, self.desk, door, self.metrics.request)
         self.router = Router([*(route for group in groups for route in group.routes()), *self._own_routes()])
 
@@ -86,6 +94,7 @@ class App:
     def close(self) -> None:
         """End the threads; requests that wait for one are dropped."""
         self._batcher.close()
+        self._learning.close()
         if self._tracer is not None:
             self._tracer.close()
 

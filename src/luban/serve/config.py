@@ -14,13 +14,12 @@ from pydantic import Field
 from luban.catalog import Config
 from luban.serve.auth import AuthConfig
 from luban.serve.batching_config import BatchingConfig
+from luban.serve.cache_config import CacheConfig
 from luban.serve.grpc_config import GrpcConfig
+from luban.serve.learning_config import ReasonsConfig, RecordsConfig, ReviewConfig
 from luban.serve.limits_config import LimitsConfig
 from luban.serve.log import LogConfig
 from luban.serve.memory import MemoryConfig
-from luban.serve.reasons import ReasonsConfig
-from luban.serve.records import RecordsConfig
-from luban.serve.review import ReviewConfig
 from luban.serve.slo import SloConfig
 from luban.serve.tracing import TraceConfig
 
@@ -38,6 +37,7 @@ class ServeConfig(Config):
     """The models of the registry that are served: the project's own, all, or these names. The first is asked where
     none is named."""
     memory: MemoryConfig = Field(default_factory=MemoryConfig)
+    cache: CacheConfig = Field(default_factory=CacheConfig)
     any_version: bool = False
     """Let every caller ask a version that answers nobody now, by its number; else that takes the role operator."""
     poll_s: float = Field(1.0, gt=0, le=3600)

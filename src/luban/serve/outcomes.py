@@ -121,6 +121,17 @@ class Outcomes:
             ).all()
         return [_known(row) for row in found]
 
+    def accuracy(self, model: str, since: float = 0.0) -> dict[int, tuple[int, int]]:
+        """By version: of the answers given since `since` how many were judged, and how many of these were right."""
+        with self._ledger.reading() as tx:
+            found = tx.execute(
+                select(answers.c.version, func.count().label("judged"), func.sum(feedback.c.correct).label("correct"))
+                .join(answers, _SAME)
+                .where(*_of(tx, model), feedback.c.correct.is_not(None), answers.c.time >= since)
+                .group_by(answers.c.version)
+            ).all()
+        return {int(row.version): (int(row.judged), int(row.correct)) for row in found}
+
 
 _OF_ANSWERS = (
     answers.c.deployment,

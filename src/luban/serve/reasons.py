@@ -19,17 +19,16 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
-
-from luban.catalog import EXPLAINERS, Choice, Config, OneOf
+from luban.catalog import EXPLAINERS, Choice, OneOf
 
 if TYPE_CHECKING:
     from luban.explain.attribution import Attribution
     from luban.explain.base import Explainer
-    from luban.serve.live import Served
+    from luban.serve.learning_config import ReasonsConfig
     from luban.serve.question import Answer
+    from luban.serve.served import Served
 
 AUTO = {"kind": "shapley", "exact_parts": 6, "coalitions": 128, "max_players": 16}
 """Few coalitions: a hundred rows or so of the model for each that is explained."""
@@ -38,33 +37,6 @@ NAMED = 3
 """Parts that the sentence names on either side."""
 Json = dict[str, Any]
 LOG = logging.getLogger("luban.serve")
-
-
-def _auto_or_method(value: Any) -> str:
-    return "auto" if value == "auto" else "named"
-
-
-Method = Annotated[
-    Annotated[Literal["auto"], Tag("auto")] | Annotated[Annotated[Choice, OneOf(EXPLAINERS)], Tag("named")],
-    Discriminator(_auto_or_method),
-]
-
-
-class ReasonsConfig(Config):
-    """Reasons that come with an answer where `"explain": true` asks for them."""
-
-    method: Method = "auto"
-    """auto: Shapley values from few coalitions; or a method of `luban explain` that attributes to parts."""
-    max_ms: float = Field(500.0, gt=0, le=60_000)
-    """Time for the reasons of one request; what is not explained by then is answered without."""
-    max_parts: int = Field(8, ge=1, le=1000)
-    """Parts of a row that are named, those that weigh most."""
-    max_rows: int = Field(16, ge=1)
-    """Rows of one request that are explained, the first ones."""
-    max_waiting: int = Field(16, ge=1)
-    """Requests that may wait for the thread that explains; more are answered without reasons."""
-    language: Literal["en", "zh"] = "en"
-    """Language of the sentence."""
 
 
 class Reasons:

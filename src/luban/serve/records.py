@@ -26,9 +26,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from luban.catalog import Config
 from luban.errors import StoreError
 from luban.serve.figures import Sample
 from luban.serve.recorded import Item, answers_of, insert_new, reviews_of
@@ -39,6 +36,7 @@ from luban.store.tables import answers as answer_table
 from luban.store.tables import reviews as review_table
 
 if TYPE_CHECKING:
+    from luban.serve.learning_config import RecordsConfig
     from luban.serve.question import Question, Reply
     from luban.store.ledger import Ledger
 
@@ -52,25 +50,6 @@ UNKNOWN_BYTES = 1024 * 1024
 BUSY_SHARE = 0.25
 """Of its time the thread writes at most so much, unless the server stops."""
 LOG = logging.getLogger("luban.serve")
-
-
-class RecordsConfig(Config):
-    """What is written down of answers, so that the truth can be joined to them later."""
-
-    answers: bool = True
-    """Write down each answer with its version, time and confidence; without it no truth can be joined."""
-    rows: bool = False
-    """Write down what was asked, too: needed to train on feedback. Rows may hold personal data."""
-    share: float = Field(1.0, ge=0, le=1)
-    """Share of the requests that are written down, by chance."""
-    max_per_s: int = Field(500, ge=1)
-    """Most rows that one worker writes down in a second; of more, the rest is left out and counted."""
-    keep_days: float = Field(30.0, gt=0)
-    """Days after which answers, truths and rows for review are removed."""
-    max_kept: int = Field(1_000_000, ge=1)
-    """Most answers of one model that are kept; of more, the oldest are removed."""
-    max_waiting: int = Field(20_000, ge=1)
-    """Most rows that wait in memory while the ledger cannot be written; of more, the oldest are dropped."""
 
 
 class Records:

@@ -15,53 +15,19 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from luban.catalog import Config
-from luban.tasks.base import Judgement, Tolerance
+from luban.tasks.base import Tolerance
 
 if TYPE_CHECKING:
-    from luban.serve.fleet import Fleet
-    from luban.serve.live import Served
+    from luban.serve.learning_config import ReviewConfig
     from luban.serve.question import Answer, Question, Reply
-    from luban.tasks.base import Task
+    from luban.serve.served import Served
 
 CONFIDENCE, OUTSIDE, SAMPLE = "confidence", "outside", "sample"
 REASONS = (CONFIDENCE, OUTSIDE, SAMPLE)
 LOG = logging.getLogger("luban.serve")
-
-
-class ReviewConfig(Config):
-    """Which answers a person should look at. Their rows are kept in the ledger until they are too old."""
-
-    below: float | None = Field(None, gt=0, le=1)
-    """Answers less sure than this are marked, and their rows go to the queue. Left out: none."""
-    outside: bool = False
-    """Rows that are marked as outside of what the model was trained on go to the queue, too."""
-    sample: float = Field(0.0, ge=0, le=1)
-    """Share of all rows that go to the queue by chance, so that mistakes made with confidence are found."""
-    within: float = Field(0.0, ge=0)
-    """For numbers: how far from the truth still counts as right, in the target's unit."""
-    within_share: float = Field(0.0, ge=0)
-    """The same, as a share of the number that is answered: 0.1 is ten percent. The wider of both counts."""
-    max_open: int = Field(10_000, ge=1)
-    """Rows of one model that may wait in the queue; more are answered, but not put there."""
-    lease_s: float = Field(900.0, gt=0, le=86_400)
-    """Seconds that a row belongs to whoever took it, so that no two people decide the same."""
-
-    @property
-    def active(self) -> bool:
-        """Whether any row can come to the queue."""
-        return self.below is not None or self.outside or self.sample > 0
-
-    @cached_property
-    def tolerance(self) -> Tolerance:
-        """How far off a number may be."""
-        return Tolerance(self.within, self.within_share)
 
 
 class Marks:
@@ -69,6 +35,7 @@ class Marks:
 
     def __init__(self, config: ReviewConfig, draw: Callable[[], float] = random.random) -> None:
         self._config = config
+        self._tolerance = Tolerance(config.within, config.within_share)
         self._draw = draw
         self._sure: dict[str, bool] = {}
 
@@ -80,7 +47,7 @@ class Marks:
         for position, answer in enumerate(reply.answers):
             if "error" in answer:
                 continue
-            confidence = task.confidence(answer, decoding, self._config.tolerance) if sure else None
+            confidence = task.confidence(answer, decoding, self._tolerance) if sure else None
             if confidence is not None:
                 answer.setdefault(CONFIDENCE, confidence)
             reasons = self._reasons(answer, confidence)
@@ -106,27 +73,9 @@ class Marks:
         identity = served.bundle.identity
         found = self._sure.get(identity)
         if found is None:
-            reason = served.bundle.task.unsure(served.bundle.manifest.task.decoding, self._config.tolerance)
+            reason = served.bundle.task.unsure(served.bundle.manifest.task.decoding, self._tolerance)
             found = self._sure[identity] = reason is None
             if reason is not None and self._config.below is not None:
                 fields = {"model": served.name, "version": served.version, "reason": reason}
                 LOG.warning("review.below cannot be followed", extra={"fields": fields})
         return found
-
-
-class Judges:
-    """What truths say of answers, by the tasks of the models that are served; callable from any thread."""
-
-    def __init__(self, fleet: Fleet, tolerance: Tolerance) -> None:
-        self._fleet = fleet
-        self._tolerance = tolerance
-        self._tasks: dict[str, Task] = {}
-
-    def __call__(self, model: str, answer: Mapping[str, Any], truth: Any) -> Judgement:
-        """The judgement; nothing can be said of a model that was never loaded here."""
-        if model in self._fleet.names():
-            now = self._fleet.live(model).now
-            if now is not None:
-                self._tasks[model] = now.bundle.task
-        task = self._tasks.get(model)
-        return Judgement(None, None) if task is None else task.judge(answer, truth, self._tolerance)
