@@ -57,6 +57,8 @@ class FakeBundle:
             purpose="Route <unhappy> guests.",
             protocol=1,
             luban="0.1.0",
+            state=(),
+            stages=(),
             task=SimpleNamespace(kind="binary"),
         )
         self.go_on = threading.Event()

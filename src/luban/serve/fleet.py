@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luban.errors import LubanError, ServeError
-from luban.serve.live import LiveBundle
+from luban.serve.live import STOP_S, LiveBundle
 from luban.serve.memory import Memory
 from luban.serve.origins import Origin
 from luban.serve.problems import Problem
@@ -83,7 +83,7 @@ class Fleet:
         """Stop following; who waits for a load is told no more."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(STOP_S)
         for live in self._models.values():
             live.stop()
         self._waking.close()

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AliasOrigin", "FolderOrigin", "LiveBundle", "Origin", "Served", "Wanted"]
 LOG = logging.getLogger("luban.serve")
+STOP_S = 2.0
+"""How long a server that stops waits for its look; a ledger that is locked may hold that up for longer."""
 NAMED = "named"
 """Name of the arm of a version that was asked for by its number."""
 
@@ -133,7 +135,7 @@ class LiveBundle:
         """Stop looking."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(STOP_S)
 
     def _poll(self) -> None:
         while not self._stop.wait(self._poll_s):
@@ -152,19 +154,26 @@ class LiveBundle:
             if lineup == self._lineup:
                 self.reason, self._refused = "", set()
                 return
+            whole = lineup
             if any(wanted.key in self._refused for wanted in lineup.versions()):
-                return
+                lineup = lineup.alone()
+                if lineup == self._lineup or lineup.arms[0].wanted.key in self._refused:
+                    return
             folders = self._fetched(lineup)
         except (LubanError, OSError) as error:
             self._say(_words(error))
             return
         if lazily and not self._fits(folders):
             self._lineup, self.identity, self.reason = lineup, lineup.arms[0].wanted.identity, ""
-        elif not self._follow(lineup, folders) and self._lineup is None and lineup != lineup.alone():
-            # Nothing answers yet: the first arm by itself is better than nobody. The reason stands.
-            reason = self.reason
-            self._follow(lineup.alone(), folders)
-            self.reason = reason
+        elif lineup != whole or not self._follow(lineup, folders):
+            self._follow_alone(whole.alone(), folders)
+
+    def _follow_alone(self, lineup: Lineup, folders: Mapping[str, Path]) -> None:
+        """Where a version beside the first is refused, the first answers alone. Why stands, and is not tried again."""
+        reason, refused = self.reason, self._refused
+        if lineup.arms[0].wanted.key in refused or (lineup != self._lineup and not self._follow(lineup, folders)):
+            return
+        self.reason, self._refused = reason, refused
 
     def wake(self) -> Routing:
         """What answers, loaded again where it was given back. Blocks. Raises LubanError or OSError."""
