@@ -19,13 +19,14 @@ import orjson
 
 from luban.serve import about
 from luban.serve.batching import Batcher
-from luban.serve.companions import companions_of
 from luban.serve.cache import ResponseCache
+from luban.serve.companions import companions_of
 from luban.serve.config import ServeConfig
 from luban.serve.desk import Desk, Finisher, Guard, Listener
 from luban.serve.door import Door
 from luban.serve.fleet import LATER, Fleet
 from luban.serve.gauges import FleetGauges, QueueGauges
+from luban.serve.jobs import Jobs
 from luban.serve.learning import Learning
 from luban.serve.log import Access
 from luban.serve.metrics import Metrics
@@ -38,6 +39,7 @@ from luban.serve.problems import NotYet, Problem
 from luban.serve.routes import Halves, Route, Router
 from luban.serve.slo import needs_bound
 from luban.serve.tracing import Tracer
+from luban.serve.traffic.deployed import Deployed
 from luban.serve.v2 import OpenInference
 from luban.serve.wire import Disconnected, Receive, Request, Response, Scope, Send, respond
 
@@ -67,8 +69,10 @@ class App:
         guards: Sequence[Guard] = ()
         self._learning = Learning(fleet, config, home)
         self._learning.tell(self.metrics)
+        self._deployed = Deployed(fleet, config.traffic, home)
+        self._deployed.tell(self.metrics)
         finishers: Sequence[Finisher] = (*self._learning.finishers,)
-        listeners: Sequence[Listener] = (self.metrics, *self._learning.listeners)
+        listeners: Sequence[Listener] = (self.metrics, *self._learning.listeners, *self._deployed.listeners)
         cache = ResponseCache(self._batcher, config.cache) if config.cache.max_mb is not None else None
         if cache is not None:
             self.metrics.add(cache)
@@ -76,9 +80,9 @@ class App:
         self.metrics.add(FleetGauges(self.desk.fleet))
         self.metrics.add(QueueGauges(self._batcher, config.max_waiting))
         self.metrics.add(self._batcher.runs)
-        own = (Predicting(self.desk, config), Models(fleet), OpenInference(self.desk, config))
+        own = (Predicting(self.desk, config), Models(fleet), OpenInference(self.desk, config), Jobs(self.desk, config, home))
         groups = (*own, *self._learning.groups(self.desk))
-        self.companions = companions_of(config, self.desk, door, self.metrics.request)
+        self.companions = companions_of(config, self.desk, door, self.metrics.request, home)
         self.router = Router([*(route for group in groups for route in group.routes()), *self._own_routes()])
 
     def _own_routes(self) -> list[Route]:
@@ -95,6 +99,7 @@ class App:
         """End the threads; requests that wait for one are dropped."""
         self._batcher.close()
         self._learning.close()
+        self._deployed.close()
         if self._tracer is not None:
             self._tracer.close()
 

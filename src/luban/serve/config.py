@@ -16,12 +16,14 @@ from luban.serve.auth import AuthConfig
 from luban.serve.batching_config import BatchingConfig
 from luban.serve.cache_config import CacheConfig
 from luban.serve.grpc_config import GrpcConfig
+from luban.serve.jobs_config import JobsConfig
 from luban.serve.learning_config import ReasonsConfig, RecordsConfig, ReviewConfig
 from luban.serve.limits_config import LimitsConfig
 from luban.serve.log import LogConfig
 from luban.serve.memory import MemoryConfig
 from luban.serve.slo import SloConfig
 from luban.serve.tracing import TraceConfig
+from luban.serve.traffic.config import TrafficConfig
 
 
 class ServeConfig(Config):
@@ -51,7 +53,9 @@ class ServeConfig(Config):
     log: LogConfig = Field(default_factory=LogConfig)
     slo: SloConfig = Field(default_factory=SloConfig)
     grpc: GrpcConfig = Field(default_factory=GrpcConfig)
+    jobs: JobsConfig = Field(default_factory=JobsConfig)
     trace: TraceConfig = Field(default_factory=TraceConfig)
+    traffic: TrafficConfig = Field(default_factory=TrafficConfig)
     records: RecordsConfig = Field(default_factory=RecordsConfig)
     review: ReviewConfig = Field(default_factory=ReviewConfig)
     explain: ReasonsConfig = Field(default_factory=ReasonsConfig)

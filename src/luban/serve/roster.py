@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from luban.release.registry import Registry
+from luban.release.deployments import Deployments
+from luban.release.registry import CHAMPION, Registry
 from luban.serve.fleet import Origins
-from luban.serve.origins import AliasOrigin, Origin
+from luban.serve.origins import AliasOrigin, Origin, Plan
+from luban.serve.traffic.plans import plan_of
 
 if TYPE_CHECKING:
     from luban.serve.config import ServeConfig
@@ -17,9 +19,14 @@ if TYPE_CHECKING:
 def roster(own: str, config: ServeConfig, home: Home) -> Origins:
     """Origins of the models in `home`, `own` being the project's; with `all`, models that are released later join."""
     registry = Registry(home.ledger, home.store)
+    deployments = Deployments(home.ledger, registry)
+
+    def plan(name: str) -> Plan | None:
+        # A server that follows another alias has no part in what shares the champion's questions.
+        return plan_of(deployments.read(name)) if config.alias == CHAMPION else None
 
     def origin(name: str) -> Origin:
-        return AliasOrigin(name, config.alias, registry.resolve, home.store.fetch)
+        return AliasOrigin(name, config.alias, registry.resolve, home.store.fetch, plan)
 
     if config.models == "own":
         return Origins((origin(own),))
