@@ -30,7 +30,7 @@ class Item(NamedTuple):
     model: str
     version: int | None
     arm: str
-    weight: float
+    share: float | None
     sticky: str
     answers: list[Answer]
     rows: Mapping[int, Any]
@@ -51,7 +51,7 @@ def answers_of(item: Item, keep_rows: bool) -> Iterator[dict[str, Any]]:
             "deployment": DEPLOYMENT,
             "arm": item.arm,
             "unit": unit,
-            "share": item.weight,
+            "share": item.share,
             "row": as_text(item.rows[position]) if keep_rows and item.every else None,
         }
 

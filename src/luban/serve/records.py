@@ -116,8 +116,10 @@ class Records:
             rows = {position: question.rows[position] for position in wanted}
             num_bytes = question.entry.num_bytes or UNKNOWN_BYTES * len(rows)
         arm, entry = reply.arm, question.entry
+        # Who named a version was not drawn, and marked answers alone are no fair sample: neither has a share.
+        share = arm.weight if every and question.version is None else None
         item = Item(
-            now, entry.request_id, entry.model, arm.served.version, arm.name, arm.weight, question.sticky,
+            now, entry.request_id, entry.model, arm.served.version, arm.name, share, question.sticky,
             reply.answers, rows, marked or {}, every, num_bytes,
         )  # fmt: skip
         self._came += len(reply.answers)
