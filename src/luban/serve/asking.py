@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from luban.tasks.base import TaskOptions
 
 FIELDS = ("rows", "options", "explain")
+_NESTED = frozenset((list, dict))
 _FORM = 'Send {"rows": [{"column": value, ...}, ...]}, and "options" if you like; see /openapi.json.'
 
 
@@ -108,6 +109,8 @@ def fault(row: Any, columns: frozenset[str], lists: frozenset[str] = frozenset()
     """Why this cannot be asked as a row, or None; `columns` are the schema's, `lists` those that may hold lists."""
     if not isinstance(row, dict):
         return f"a row must be an object of columns, but got {_named(row)}"
+    if columns.issuperset(row) and _NESTED.isdisjoint(map(type, row.values())):
+        return None
     for name, value in row.items():
         if name not in columns:
             close = nearest(name, columns)

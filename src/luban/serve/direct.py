@@ -209,6 +209,13 @@ class DirectProtocol(HttpToolsProtocol):
         self.headers = []
         self._in_head, self._head_bytes = True, 0
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, as the web server keeps it."""
+        name = name.lower()
+        if name == b"expect":
+            self.expect_100_continue = value.lower() == b"100-continue"
+        self.headers.append((name, value))
+
     def on_headers_complete(self) -> None:
         """Choose the way."""
         self._in_head = False
