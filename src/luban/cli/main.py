@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from luban.cli import bundle, demo, deploy, doctor, explain, init, keys, models, predict, schema, serve, verbs
+from luban.cli import backup, bundle, demo, deploy, doctor, explain, init, keys, models, predict, schema, serve, verbs
 from luban.errors import LubanError
 
 STOPPED = "Stopped. What was finished is kept: the same command goes on from there."
@@ -59,7 +59,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (init, verbs, predict, explain, serve, schema, demo, doctor):
+for module in (init, verbs, predict, explain, serve, schema, demo, doctor, backup):
     module.register(app)
 app.add_typer(models.app, name="models")
 app.add_typer(bundle.app, name="bundle")

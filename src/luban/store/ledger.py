@@ -50,6 +50,12 @@ class Ledger:
     def __repr__(self) -> str:
         return f"Ledger({str(self._database)!r}, {self.workspace!r})"
 
+    @property
+    def file(self) -> Path | None:
+        """The file that holds it; None where it is on a server."""
+        url = self._database.url
+        return Path(str(url.database)) if url.drivername == "sqlite" else None
+
     def close(self) -> None:
         """Close all connections; the next use opens them anew."""
         self._database.close()
