@@ -146,6 +146,21 @@ def test_given_back_costs_no_attempt(queue: JobQueue) -> None:
     assert queue.claim(["count"]) is not None
 
 
+def test_a_runner_that_is_stopped_gives_its_job_back(queue: JobQueue) -> None:
+    job = queue.submit("count", None, max_attempts=1)
+
+    def work(job: Job, claim: Claim) -> object:
+        stopping.stop.set()
+        claim.report(0.5)
+        raise AssertionError("it should have stopped")
+
+    stopping = runner(queue, work)
+    stopping.run()
+    found = queue.get(job.id)
+    assert found is not None
+    assert (found.status, found.attempts, found.error) == ("waiting", 0, None)
+
+
 def test_many_workers_never_share_a_job(queue: JobQueue) -> None:
     made = [queue.submit("count", number).id for number in range(20)]
     seen: list[object] = []

@@ -31,6 +31,10 @@ class Cancelled(Exception):
     """Somebody asked that this job be stopped."""
 
 
+class Stopped(Exception):
+    """This process is to end; the job waits again."""
+
+
 class Lost(Exception):
     """Another process has this job now, because this one did not say in time that it lives."""
 
@@ -66,6 +70,8 @@ class Claim:
         self._ttl_s = ttl_s
         self._owner = owner
         self._backoff_s = backoff_s
+        self.stop: threading.Event | None = None
+        """Set where this process is to end."""
         self._said: tuple[float, Mapping[str, int]] = (0.0, {})
         self._cancelled, self._lost, self._stop = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"job {job.id}", daemon=True)
@@ -79,12 +85,14 @@ class Claim:
         self._thread.join()
 
     def report(self, share: float, counts: Mapping[str, int] | None = None) -> None:
-        """Say how far it is. Raises Cancelled where somebody wants it stopped, Lost where it is another's."""
+        """Say how far it is. Raises Cancelled where somebody wants it stopped, Lost where it is another's, Stopped."""
         self._said = share, counts or {}
         if self._lost.is_set():
             raise Lost
         if self._cancelled.is_set():
             raise Cancelled
+        if self.stop is not None and self.stop.is_set():
+            raise Stopped
 
     def finish(self, result: object) -> bool:
         """End it with its result (JSON); whether it was still this process's to end."""

@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Row, delete, func, insert, or_, select, update
 
 from luban.catalog import canonical
-from luban.engine.claims import Cancelled, Claim, Job, Lost, Status, job_of, key_of, row_of
+from luban.engine.claims import Cancelled, Claim, Job, Lost, Status, Stopped, job_of, key_of, row_of
 from luban.errors import LubanError, StoreError
 from luban.store.database import Transaction, now
 from luban.store.ledger import Ledger
@@ -131,11 +131,15 @@ class JobQueue:
             tx.execute(delete(jobs).where(*old))
         return found
 
+    def is_due(self, kinds: Collection[str]) -> bool:
+        """Whether there is a job that could be claimed now. Takes nobody's turn to write."""
+        with self.ledger.reading() as tx:
+            return self._due(tx, kinds) is not None
+
     def claim(self, kinds: Collection[str]) -> Claim | None:
         """The oldest job of these kinds that is due, now this process's own; None where there is none."""
-        with self.ledger.reading() as tx:  # looking takes nobody's turn to write
-            if self._due(tx, kinds) is None:
-                return None
+        if not self.is_due(kinds):
+            return None
         with self.ledger.transaction() as tx:
             while (found := self._due(tx, kinds)) is not None:
                 if found.cancel:
@@ -198,6 +202,7 @@ class JobRunner:
         claim = self.queue.claim(list(self.handlers))
         if claim is None:
             return False
+        claim.stop = self.stop
         with claim:
             self._do(claim)
         return True
@@ -208,6 +213,8 @@ class JobRunner:
             result = self.handlers[job.kind](job, claim)
         except Cancelled:
             claim.cancelled()
+        except Stopped:
+            claim.give_back()
         except Lost:
             LOG.warning("job lost to another process", extra={"fields": {"job": job.id}})
         except StoreError as error:

@@ -81,7 +81,7 @@ class App:
         self.metrics.add(QueueGauges(self._batcher, config.max_waiting))
         self.metrics.add(self._batcher.runs)
         own = (Predicting(self.desk, config), Models(fleet), OpenInference(self.desk, config), Jobs(self.desk, config, home))
-        groups = (*own, *self._learning.groups(self.desk))
+        groups = (*own, Jobs(self.desk, config, home), *self._learning.groups(self.desk))
         self.companions = companions_of(config, self.desk, door, self.metrics.request, home)
         self.router = Router([*(route for group in groups for route in group.routes()), *self._own_routes()])
 

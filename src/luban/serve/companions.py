@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from luban.serve.config import ServeConfig
     from luban.serve.desk import Desk
     from luban.serve.door import Door
+    from luban.store.home import Home
 
 
 class Companion(Protocol):
@@ -52,7 +53,7 @@ class Companions:
 
 
 def companions_of(
-    config: ServeConfig, desk: Desk, door: Door, account: Callable[[str, int, float], None]
+    config: ServeConfig, desk: Desk, door: Door, account: Callable[[str, int, float], None], home: Home | None
 ) -> Companions:
     """What the settings ask for. Raises MissingExtra."""
     found = Companions()
@@ -60,4 +61,8 @@ def companions_of(
         from luban.serve.grpc_service import GrpcService
 
         found.add(GrpcService(desk, config, door.enter, account))
+    if home is not None and config.jobs.enabled:
+        from luban.serve.job_process import JobProcesses
+
+        found.add(JobProcesses(home, config.jobs))
     return found

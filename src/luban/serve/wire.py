@@ -11,8 +11,9 @@ import asyncio
 import re
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -24,6 +25,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+PIECE_BYTES = 256 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
 
 
@@ -50,12 +52,21 @@ class TooLarge(Exception):
 
 @dataclass(frozen=True)
 class Response:
-    """What goes back: the whole body, and headers beside those that every response has."""
+    """What goes back: the whole body, and headers beside those that every response has.
+
+    `file`: the body is what stands in this file, and is sent piece by piece.
+    """
 
     body: bytes
     status: int = 200
     media_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    file: Path | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """Length of the body."""
+        return len(self.body) if self.file is None else self.file.stat().st_size
 
 
 class Request:
@@ -74,6 +85,7 @@ class Request:
         """The path as it stands in the table of routes, once it was found."""
         self.caller: Caller = ANYBODY
         """Who asks, once the door was passed."""
+        self._body: bytes | None = None
         self.track = Track()
         given = self.header("x-request-id")
         self.id = given if given and _REQUEST_ID.fullmatch(given) else _new_id()
@@ -85,16 +97,36 @@ class Request:
 
     def header(self, name: str) -> str:
         """A header's value, "" where it is absent; `name` in small letters."""
-        value: bytes = self._headers.get(name.encode(), b"")
-        return value.decode("latin-1").strip()
+        value = self._headers.get(name.encode())
+        return value.decode("latin-1").strip() if value is not None else ""
 
     async def body(self, max_bytes: int, timeout_s: float) -> bytes:
-        """The whole body. Raises TooLarge, TimeoutError or Disconnected."""
+        """The whole body, also if it is asked for again. Raises TooLarge, TimeoutError or Disconnected."""
+        if self._body is not None:
+            return self._body
         length = self.header("content-length")
         if length.isdecimal() and int(length) > max_bytes:
             raise TooLarge
         async with asyncio.timeout(timeout_s):
-            return await self._read(max_bytes)
+            self._body = await self._read(max_bytes)
+        return self._body
+
+    async def chunks(self, max_bytes: int, timeout_s: float) -> AsyncIterator[bytes]:
+        """The body as it comes, for what is too large to be held. Raises as `body` does."""
+        length, seen, more = self.header("content-length"), 0, True
+        if length.isdecimal() and int(length) > max_bytes:
+            raise TooLarge
+        end = asyncio.get_running_loop().time() + timeout_s
+        while more:
+            async with asyncio.timeout_at(end):
+                message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            seen += len(piece)
+            if seen > max_bytes:
+                raise TooLarge
+            yield piece
 
     async def _read(self, max_bytes: int) -> bytes:
         message = await self._receive()
@@ -119,7 +151,7 @@ def headers_of(response: Response, request_id: str, traceparent: str = "") -> li
     """The headers of a response, in order; `traceparent` where the request is traced."""
     headers = [
         (b"content-type", response.media_type.encode("latin-1")),
-        (b"content-length", b"%d" % len(response.body)),
+        (b"content-length", b"%d" % response.num_bytes),
         (b"x-request-id", request_id.encode("ascii")),
         (b"x-content-type-options", b"nosniff"),
         (b"cache-control", b"no-store"),
@@ -148,5 +180,9 @@ async def respond(response: Response, request: Request, send: Send) -> None:
     """Send a response; to HEAD, without its body."""
     headers = headers_of(response, request.id, request.track.traceparent)
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    if response.file is not None and request.method != "HEAD":
+        with response.file.open("rb") as file:
+            while piece := file.read(PIECE_BYTES):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
     body = b"" if request.method == "HEAD" else response.body
     await send({"type": "http.response.body", "body": body})

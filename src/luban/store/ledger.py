@@ -51,6 +51,11 @@ class Ledger:
         return f"Ledger({str(self._database)!r}, {self.workspace!r})"
 
     @property
+    def url(self) -> str:
+        """Its SQLAlchemy URL, with the password if it has one: for processes that are to open it, too."""
+        return self._database.url.render_as_string(hide_password=False)
+
+    @property
     def file(self) -> Path | None:
         """The file that holds it; None where it is on a server."""
         url = self._database.url

@@ -1,0 +1,30 @@
+"""Settings of long work (`serve.jobs`)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from luban.catalog import Config
+
+
+class JobsConfig(Config):
+    """Files that are answered in the background: `/v1/jobs`. Needs a project, for jobs are kept in its ledger."""
+
+    enabled: bool = True
+    """Take jobs, and do them."""
+    workers: int = Field(1, ge=0, le=32)
+    """Processes on this machine that do jobs, started when there is one, at low priority; 0: another machine's do."""
+    max_attempts: int = Field(3, ge=1, le=100)
+    """How often a job is begun before it counts as failed."""
+    keep_days: float = Field(7.0, gt=0, le=3650)
+    """Days after its end in which a job, its file and its result are kept."""
+    max_file_mb: float = Field(100.0, gt=0)
+    """Largest file."""
+    max_waiting: int = Field(20, ge=1)
+    """Jobs of one caller that may wait or run; more are sent away with 429."""
+    upload_timeout_s: float = Field(300.0, gt=0)
+    """Time a client has to send a file."""
+    idle_s: float = Field(30.0, ge=0)
+    """Seconds that such a process waits for another job before it ends."""
+    poll_s: float = Field(1.0, gt=0, le=60)
+    """Seconds between two looks for jobs."""
