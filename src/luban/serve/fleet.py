@@ -115,7 +115,7 @@ class Fleet:
             return self._pick_numbered(live, question, question.version)
         routing = live.routing
         if routing is not None:
-            live.touch()
+            live.shelf.touch()
             return routing.pick(question.sticky or question.entry.request_id)
         if live.state == "refused":
             raise Problem("no-model", live.reason, "Release a model, or wait until it is loaded.", None, LATER)
@@ -145,10 +145,10 @@ class Fleet:
         if not (self._any_version or _answers(live, number) or question.entry.caller.may("operator")):
             detail = f"Version {number} of `{live.name}` answers nobody now, so asking it takes the role operator."
             raise Problem("not-allowed", detail, "Ask without a version, or set serve.any_version.")
-        arm = live.find(number)
+        arm = live.shelf.find(number)
         if arm is None:
             return None
-        live.touch()
+        live.shelf.touch()
         return Picked(arm)
 
     def _add(self, origin: Origin) -> None:

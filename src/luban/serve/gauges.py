@@ -29,7 +29,7 @@ class FleetGauges:
         loaded: dict[tuple[str, str], int] = {}
         for live in lives:
             yield from self._model(live)
-            loaded |= {(one.name, str(one.version or "")): one.cost_bytes for one in live.spares()}
+            loaded |= {(one.name, str(one.version or "")): one.cost_bytes for one in live.shelf.spares()}
             routing = live.routing
             if routing is None:
                 continue

@@ -6,27 +6,25 @@ a request keeps the bundle that it began with. A bundle that cannot be loaded is
 tried again until another is wanted; what answered before stays. A store or ledger that cannot be reached for a
 while is asked again at the next look.
 
-A version that no longer answers, or that was asked for by its number, is a *spare* for a while. `memory` may give
-back spares, or all that answers: the model is idle then, and `wake` loads it again. In use is what somebody holds
-an `Arm` of; so who answers a question holds its arm until the end, and nobody holds one longer. Whatever is
-loaded or dropped here is so by whoever has `Memory.turn`; reading needs no lock.
+What is loaded lies on the model's `shelf`, from which `memory` may give it back: the model is idle then, and `wake`
+loads it again. Whatever is loaded here is so by whoever has `Memory.turn`; reading needs no lock.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from luban.errors import BundleError, LubanError, ServeError
-from luban.serve.memory import MB, Holding, Memory
-from luban.serve.origins import AliasOrigin, FolderOrigin, Lineup, Origin, Wanted, WantedArm
-from luban.serve.routing import Arm, Routing
+from luban.serve.memory import MB, Memory
+from luban.serve.origins import AliasOrigin, FolderOrigin, Lineup, Origin, Wanted
+from luban.serve.routing import Routing
 from luban.serve.served import Served, import_libraries, num_bytes, try_out
+from luban.serve.shelf import Shelf, cost_of, routing_of
 
 if TYPE_CHECKING:
     from luban.bundle.bundle import Bundle
@@ -35,8 +33,6 @@ __all__ = ["AliasOrigin", "FolderOrigin", "LiveBundle", "Origin", "Served", "Wan
 LOG = logging.getLogger("luban.serve")
 STOP_S = 2.0
 """How long a server that stops waits for its look; a ledger that is locked may hold that up for longer."""
-NAMED = "named"
-"""Name of the arm of a version that was asked for by its number."""
 
 
 class LiveBundle:
@@ -56,11 +52,8 @@ class LiveBundle:
         self.identity: str | None = None
         """Of the first arm's bundle, also while it is not loaded; None where it is not known."""
         self._memory = memory if memory is not None else Memory()
-        self._memory.join(self)
-        self._used = self._memory.clock()
-        self._routing: Routing | None = None
-        self._spares: tuple[_Spare, ...] = ()
-        self._lineup: Lineup | None = None
+        self.shelf = Shelf(self._memory)
+        """What is loaded of it."""
         self._name = origin.name
         self._origin = origin
         self._poll_s = poll_s
@@ -77,45 +70,25 @@ class LiveBundle:
     @property
     def routing(self) -> Routing | None:
         """How questions are shared out; None where nothing is loaded."""
-        return self._routing
+        return self.shelf.routing
 
     @property
     def now(self) -> Served | None:
         """What the first arm answers with; None where nothing is loaded."""
-        routing = self._routing
+        routing = self.shelf.routing
         return routing.arms[0].served if routing is not None else None
 
     @property
     def lineup(self) -> Lineup | None:
         """What answers, or would if it were loaded; None where nothing good was found yet."""
-        return self._lineup
+        return self.shelf.lineup
 
     @property
     def state(self) -> Literal["loaded", "idle", "refused"]:
         """Whether it answers, would answer once it is loaded, or cannot (see `reason`)."""
-        if self._routing is not None:
+        if self.shelf.routing is not None:
             return "loaded"
-        return "idle" if self._lineup is not None else "refused"
-
-    def spares(self) -> list[Served]:
-        """What is loaded and does not answer unless asked for by number."""
-        return [spare.arm.served for spare in self._spares]
-
-    def touch(self) -> None:
-        """Note that it is asked now."""
-        self._used = self._memory.clock()
-
-    def find(self, number: int) -> Arm | None:
-        """The arm, shadow or spare of this version; None where it is not loaded."""
-        routing = self._routing
-        for arm in (*routing.arms, *routing.shadows) if routing is not None else ():
-            if arm.served.version == number:
-                return arm
-        for spare in self._spares:
-            if spare.arm.served.version == number:
-                spare.used = self._memory.clock()
-                return spare.arm
-        return None
+        return "idle" if self.shelf.lineup is not None else "refused"
 
     def start(self) -> None:
         """Look once, then go on looking in a thread of its own.
@@ -125,7 +98,7 @@ class LiveBundle:
         """
         self.check(lazily=bool(self._name))
         if not self._origin.moves:
-            if self._lineup is None:
+            if self.shelf.lineup is None:
                 raise BundleError(self.reason)
             return
         self._thread = threading.Thread(target=self._poll, name="luban-live", daemon=True)
@@ -151,100 +124,59 @@ class LiveBundle:
         """
         try:
             lineup = self._origin.look()
-            if lineup == self._lineup:
+            if lineup == self.shelf.lineup:
                 self.reason, self._refused = "", set()
                 return
             whole = lineup
             if any(wanted.key in self._refused for wanted in lineup.versions()):
                 lineup = lineup.alone()
-                if lineup == self._lineup or lineup.arms[0].wanted.key in self._refused:
+                if lineup == self.shelf.lineup or lineup.arms[0].wanted.key in self._refused:
                     return
             folders = self._fetched(lineup)
         except (LubanError, OSError) as error:
             self._say(_words(error))
             return
         if lazily and not self._fits(folders):
-            self._lineup, self.identity, self.reason = lineup, lineup.arms[0].wanted.identity, ""
+            self.shelf.lineup, self.identity, self.reason = lineup, lineup.arms[0].wanted.identity, ""
         elif lineup != whole or not self._follow(lineup, folders):
             self._follow_alone(whole.alone(), folders)
 
     def _follow_alone(self, lineup: Lineup, folders: Mapping[str, Path]) -> None:
         """Where a version beside the first is refused, the first answers alone. Why stands, and is not tried again."""
         reason, refused = self.reason, self._refused
-        if lineup.arms[0].wanted.key in refused or (lineup != self._lineup and not self._follow(lineup, folders)):
+        if lineup.arms[0].wanted.key in refused or (lineup != self.shelf.lineup and not self._follow(lineup, folders)):
             return
         self.reason, self._refused = reason, refused
 
     def wake(self) -> Routing:
         """What answers, loaded again where it was given back. Blocks. Raises LubanError or OSError."""
-        lineup = self._lineup
+        shelf, lineup = self.shelf, self.shelf.lineup
         folders = self._fetched(lineup) if lineup is not None else {}
         with self._memory.turn:
-            if self._routing is None and (self._lineup is None or not self._follow(self._lineup, folders)):
-                raise ServeError(self.reason)
-            assert self._routing is not None
-            self.touch()
-            return self._routing
+            if shelf.routing is None:
+                told = self.reason, self._refused
+                if shelf.lineup is None or not self._follow(shelf.lineup, folders):
+                    raise ServeError(self.reason)
+                self.reason, self._refused = told  # a newer version that was refused still is
+            assert shelf.routing is not None
+            shelf.touch()
+            return shelf.routing
 
     def load_numbered(self, number: int) -> Routing:
         """One version by its number, loaded where it is not. Blocks. Raises LubanError or OSError."""
         wanted = self._origin.numbered(number)
         folder = self._origin.fetch(wanted)
         with self._memory.turn:
-            arm = self.find(number)
+            arm = self.shelf.find(number)
             if arm is None:
                 served = self._loaded(wanted, folder, 0)
                 self._must_fit(served.cost_bytes)
-                arm = Arm(NAMED, served)
-                self._spares = (*self._spares, _Spare(arm, self._memory.clock()))
-                self._memory.make_room(0)
+                arm = self.shelf.add_spare(served)
             return Routing((arm,))
-
-    def holdings(self) -> list[Holding]:
-        """What is loaded now, for the account of memory. No holding holds an arm."""
-        routing = self._routing
-        found: list[Holding] = [
-            _Holding(self, spare.arm.served.wanted.key, spare.arm.served.cost_bytes, spare.used)
-            for spare in self._spares
-        ]
-        return found if routing is None else [*found, _Holding(self, None, _cost(routing), self._used)]
-
-    def rest(self) -> bool:
-        """Drop all that answers; False, and nothing has changed, where a question holds it. Needs `Memory.turn`."""
-        routing, lineup = self._routing, self._lineup
-        if routing is None or lineup is None:
-            return False
-        held = _by_key(routing)
-        watches = [weakref.ref(arm) for arm in (*routing.arms, *routing.shadows)]
-        self._routing = routing = None
-        if any(watch() is not None for watch in watches):
-            self._routing = _routing(lineup, held)
-            return False
-        self._dropped(held)
-        return True
-
-    def drop(self, key: str) -> bool:
-        """The same for a spare."""
-        spare = next((one for one in self._spares if one.arm.served.wanted.key == key), None)
-        if spare is None:
-            return False
-        held, used, watch = {key: spare.arm.served}, spare.used, weakref.ref(spare.arm)
-        self._spares, spare = tuple(one for one in self._spares if one is not spare), None
-        if watch() is not None:
-            self._spares = (*self._spares, _Spare(Arm(NAMED, held[key]), used))
-            return False
-        self._dropped(held)
-        return True
-
-    def _dropped(self, held: dict[str, Served]) -> None:
-        versions = [served.version for served in held.values()]
-        held.clear()
-        self._memory.given_back(len(versions))
-        LOG.info("model unloaded", extra={"fields": {"model": self.name, "versions": versions}})
 
     def _fetched(self, lineup: Lineup) -> dict[str, Path]:
         """Folders of the versions that are not loaded; may take long where the store is far away."""
-        held = self._held()
+        held = self.shelf.held()
         return {wanted.key: self._origin.fetch(wanted) for wanted in lineup.versions() if wanted.key not in held}
 
     def _fits(self, folders: Mapping[str, Path]) -> bool:
@@ -254,7 +186,7 @@ class LiveBundle:
     def _follow(self, lineup: Lineup, folders: Mapping[str, Path]) -> bool:
         """Load what is not loaded yet, then exchange all at once; False, and nothing changes, where one is refused."""
         with self._memory.turn:
-            held, fresh = self._held(), 0
+            held, fresh = self.shelf.held(), 0
             for wanted in lineup.versions():
                 if wanted.key in held:
                     continue
@@ -271,21 +203,16 @@ class LiveBundle:
             return self._exchange(lineup, held)
 
     def _exchange(self, lineup: Lineup, held: dict[str, Served]) -> bool:
-        routing = _routing(lineup, held)
+        routing = routing_of(lineup, held)
         try:
-            self._must_fit(_cost(routing))
+            self._must_fit(cost_of(routing))
         except BundleError as error:
             self._refuse(lineup.versions()[-1], error)
             return False
-        now, keys, spared = self._memory.clock(), _by_key(routing), {s.arm.served.wanted.key for s in self._spares}
-        left = [served for key, served in _by_key(self._routing).items() if key not in keys and key not in spared]
-        spares = [spare for spare in self._spares if spare.arm.served.wanted.key not in keys]
-        self._routing = routing
-        self._spares = (*spares, *(_Spare(Arm(NAMED, served), now) for served in left))
         first = routing.arms[0].served
-        self._lineup, self._name, self.identity = lineup, first.name, first.bundle.identity
-        self.reason, self._refused, self._used = "", set(), now
-        self._memory.make_room(0, keep=self)
+        self._name, self.identity = first.name, first.bundle.identity
+        self.shelf.exchange(lineup, routing)
+        self.reason, self._refused = "", set()
         return True
 
     def _must_fit(self, cost: int) -> None:
@@ -294,14 +221,11 @@ class LiveBundle:
             told = f"It takes {cost / MB:.0f} MB loaded, but `serve.memory.max_mb` is {limit / MB:g}."
             raise BundleError(told, "Allow more, or make the bundle smaller.")
 
-    def _held(self) -> dict[str, Served]:
-        return {**{served.wanted.key: served for served in self.spares()}, **_by_key(self._routing)}
-
     def _loaded(self, wanted: Wanted, folder: Path, fresh: int) -> Served:
         """The version, loaded and tested; `fresh` bytes were loaded beside it. Needs `Memory.turn`."""
         memory, what, size = self._memory, f"{self.name} {wanted.key}", num_bytes(folder)
         import_libraries()
-        memory.make_room(fresh + memory.expected(what, size), keep=self)
+        memory.make_room(fresh + memory.expected(what, size), keep=self.shelf)
         with memory.measured(what, size) as cost:
             served = try_out(wanted, lambda: self._load(folder))
         self.num_loaded += 1
@@ -321,47 +245,6 @@ class LiveBundle:
         if reason != self.reason:
             self.reason = reason
             LOG.warning("model not loaded", extra={"fields": {"reason": reason}}, exc_info=error)
-
-
-@dataclass
-class _Spare:
-    """A loaded version that answers only who asks for its number."""
-
-    arm: Arm
-    used: float
-
-
-@dataclass(frozen=True)
-class _Holding:
-    """What is given back together: the spare of this key, or (None) all that answers."""
-
-    live: LiveBundle
-    key: str | None
-    cost_bytes: int
-    used: float
-
-    @property
-    def answers(self) -> bool:
-        return self.key is None
-
-    def give_back(self) -> bool:
-        return self.live.rest() if self.key is None else self.live.drop(self.key)
-
-
-def _routing(lineup: Lineup, held: Mapping[str, Served]) -> Routing:
-    def arms(wanted: tuple[WantedArm, ...]) -> tuple[Arm, ...]:
-        return tuple(Arm(arm.name, held[arm.wanted.key], arm.weight) for arm in wanted)
-
-    return Routing(arms(lineup.arms), arms(lineup.shadows), lineup.revision, lineup.salt)
-
-
-def _by_key(routing: Routing | None) -> dict[str, Served]:
-    arms = (*routing.arms, *routing.shadows) if routing is not None else ()
-    return {arm.served.wanted.key: arm.served for arm in arms}
-
-
-def _cost(routing: Routing) -> int:
-    return sum(served.cost_bytes for served in _by_key(routing).values())
 
 
 def _words(error: Exception) -> str:

@@ -84,7 +84,7 @@ def described(live: LiveBundle) -> Json:
     if routing is not None:
         for one, held in zip(versions, (*routing.arms, *routing.shadows), strict=False):
             one["loaded_mb"] = round(held.served.cost_bytes / MB, 1)
-    for spare in live.spares():
+    for spare in live.shelf.spares():
         cost = round(spare.cost_bytes / MB, 1)
         versions.append({"version": spare.version, "arm": "", "weight": None, "loaded_mb": cost})
     return {

@@ -114,7 +114,7 @@ async def served_of(desk: Desk, model: str, version: str) -> Served:
     number = version_of(version, model)
     if number is None:
         return await desk.fleet.served(model)
-    arm = desk.fleet.live(model).find(number)
+    arm = desk.fleet.live(model).shelf.find(number)
     if arm is None:
         raise _no_version(model, version)
     return arm.served
@@ -125,7 +125,7 @@ def check_ready(desk: Desk, model: str = "", version: str = "") -> None:
     if model:
         live = desk.fleet.live(model)
         number = version_of(version, model)
-        if number is not None and live.find(number) is None:
+        if number is not None and live.shelf.find(number) is None:
             raise _no_version(model, version)
     reason = desk.fleet.unready() if not model else live.reason if live.state == "refused" else ""
     if reason:
