@@ -6,6 +6,7 @@ TARGETS = {
     "kubernetes": ".kubernetes:Kubernetes",
     "kserve": ".kserve:KServe",
     "ray": ".rayserve:Ray",
+    "monitoring": ".watch.target:Monitoring",
     "github": ".github:GitHub",
     "gitlab": ".gitlab:GitLab",
 }

@@ -11,7 +11,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import SecretStr
 
@@ -53,6 +53,8 @@ class Deployment:
     identity: str = ""
     pins: Mapping[str, str] = field(default_factory=dict)
     project: str = ""
+    language: Literal["en", "zh"] = "en"
+    """Language of alerts and dashboards."""
 
     @property
     def image(self) -> str:

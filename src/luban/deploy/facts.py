@@ -25,4 +25,5 @@ def of_project(project: Project, text: str) -> Deployment:
         config=project.deploy,
         pins=pins(project.deploy.extras),
         project=text,
+        language=project.language,
     )

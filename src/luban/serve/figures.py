@@ -72,6 +72,11 @@ FIGURES: dict[str, Figure] = {
     "luban_cache_entries": Figure("gauge", "Answers in the response cache."),
     "luban_cache_bytes": Figure("gauge", "Memory of the response cache, estimated."),
     # guards
+    "luban_shed_requests_total": Figure("counter", "Questions sent away because too many were under way."),
+    "luban_concurrency_limit_requests": Figure("gauge", "Questions that may be under way at once."),
+    "luban_limited_requests_total": Figure("counter", "Questions refused by the limit of their caller."),
+    "luban_limits_lost": Figure("gauge", "1 while Redis, which counts for several servers, is gone.", (), "max"),
+    "luban_hung_threads": Figure("gauge", "Threads that were given up because a model does not end."),
     "luban_breaker_open": Figure("gauge", "1 where the breaker of a model is open, 0.5 half open.", ("model",), "max"),
     # models
     "luban_ready": Figure("gauge", "1 if a model is loaded.", (), "min"),

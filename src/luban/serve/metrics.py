@@ -19,7 +19,7 @@ from prometheus_client import ProcessCollector
 from luban import __version__
 from luban.serve.board import WRITE_S, Board
 from luban.serve.figures import FIGURES, Sample, Source
-from luban.serve.problems import Problem
+from luban.serve.problems import KINDS, Problem
 from luban.serve.scrape import merged, render
 from luban.serve.tally import RATIOS, SECONDS, Tally
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MAX_VALUES = 100
 MAX_ARMS = 50
 OTHER = "(other)"
+FAILURES = (500, 503, 504)
 SLOW_S = 5.0
 PATIENCE_S = 1.0
 CONFIDENCE = "confidence"
@@ -163,14 +164,18 @@ class Metrics:
 
     def _of_requests(self) -> Iterator[Sample]:
         by_outcome: dict[tuple[str, str], Tally] = {}
-        for (route, status), tally in list(self._requests.items()):
+        # A counter that begins at 1 has never grown for a scraper: what alerts look at begins at 0.
+        requests = dict(self._requests)
+        for route, status in {(route, status) for route, _ in requests for status in FAILURES} - requests.keys():
+            yield Sample("luban_requests_total", (route, str(status)), 0)
+        for (route, status), tally in requests.items():
             yield Sample("luban_requests_total", (route, str(status)), sum(tally.counts))
             key = (route, outcome_of(status))
             by_outcome[key] = by_outcome[key] + tally if key in by_outcome else tally
         for key, tally in by_outcome.items():
             yield Sample("luban_request_seconds", key, tally)
-        for kind, count in list(self._problems.items()):
-            yield Sample("luban_problems_total", (kind,), count)
+        for kind in KINDS:
+            yield Sample("luban_problems_total", (kind,), self._problems.get(kind, 0))
         yield Sample("luban_open_requests", (), self.open_requests)
 
     def _of_arms(self) -> Iterator[Sample]:
