@@ -186,7 +186,9 @@ class LiveBundle:
     def _follow(self, lineup: Lineup, folders: Mapping[str, Path]) -> bool:
         """Load what is not loaded yet, then exchange all at once; False, and nothing changes, where one is refused."""
         with self._memory.turn:
-            held, fresh = self.shelf.held(), 0
+            wanted_keys, fresh = {wanted.key for wanted in lineup.versions()}, 0
+            # Nothing else: what is held here cannot be given back to make room.
+            held = {key: served for key, served in self.shelf.held().items() if key in wanted_keys}
             for wanted in lineup.versions():
                 if wanted.key in held:
                     continue
@@ -256,7 +258,12 @@ def _fields(wanted: Wanted) -> dict[str, str | int | None]:
     return {"model": wanted.name, "version": wanted.version}
 
 
-def _load(folder: Path) -> Bundle:
+def load(folder: Path, num_threads: int = 1) -> Bundle:
+    """The bundle of a folder, whose graph runs on so many threads. Raises BundleError."""
+    return _load(folder, num_threads)
+
+
+def _load(folder: Path, num_threads: int = 1) -> Bundle:
     from luban.bundle.bundle import Bundle
 
-    return Bundle.load(folder)
+    return Bundle.load(folder, num_threads)

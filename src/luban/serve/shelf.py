@@ -1,10 +1,10 @@
 """What is loaded of one model: all that answers, and spare versions; and how either is given back.
 
 A version that no longer answers, or that was asked for by its number, is a *spare* for a while. In use is what
-somebody holds an `Arm` of: so who answers a question holds its arm until the end, and nobody holds one longer. To
-give back, the arms are let go; where one lives on, somebody held it, and new arms take its place. That counts on
-references being counted, as CPython does. Whatever changes here is changed by whoever has `Memory.turn`; reading
-needs no lock. Knows not where bundles come from.
+somebody holds the `Served` of, as every arm does: so who answers a question holds its arm until the end, and nobody
+holds one longer. To give it back, the shelf lets it go, and looks whether it lives on; then somebody holds it, and it
+is put back. That counts on references being counted, as CPython does. Whatever changes here is changed by whoever
+has `Memory.turn`; reading needs no lock. Knows not where bundles come from.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class Shelf:
         self.routing = routing
         self._spares = (*spares, *(_Spare(Arm(NAMED, served), now) for served in left))
         self.lineup, self._used = lineup, now
+        left.clear()
         self._memory.make_room(0, keep=self)
 
     def add_spare(self, served: Served) -> Arm:
@@ -93,33 +94,38 @@ class Shelf:
         if routing is None or lineup is None:
             return False
         held = _by_key(routing)
-        watches = [weakref.ref(arm) for arm in (*routing.arms, *routing.shadows)]
         self.routing = routing = None
-        if any(watch() is not None for watch in watches):
-            self.routing = routing_of(lineup, held)
-            return False
-        self._dropped(held)
-        return True
+        back = self._let_go(held)
+        if back:
+            self.routing = routing_of(lineup, back)
+        return not back
 
     def drop(self, key: str) -> bool:
         """The same for a spare."""
         spare = next((one for one in self._spares if one.arm.served.wanted.key == key), None)
         if spare is None:
             return False
-        held, used, watch = {key: spare.arm.served}, spare.used, weakref.ref(spare.arm)
+        held, used = {key: spare.arm.served}, spare.used
         self._spares, spare = tuple(one for one in self._spares if one is not spare), None
-        if watch() is not None:
-            self._spares = (*self._spares, _Spare(Arm(NAMED, held[key]), used))
-            return False
-        self._dropped(held)
-        return True
+        back = self._let_go(held)
+        if back:
+            self._spares = (*self._spares, _Spare(Arm(NAMED, back[key]), used))
+        return not back
 
-    def _dropped(self, held: dict[str, Served]) -> None:
-        named = [(served.name, served.version) for served in held.values()]
+    def _let_go(self, held: dict[str, Served]) -> dict[str, Served]:
+        """Drop what nobody but `held` holds; all of it is given again where somebody holds one."""
+        parts = {key: (one.wanted, one.bundle, one.since, one.cost_bytes) for key, one in held.items()}
+        named = [(one.name, one.version) for one in held.values()]
+        watches = {key: weakref.ref(one) for key, one in held.items()}
         held.clear()
+        alive = {key: watch() for key, watch in watches.items()}
+        if any(one is not None for one in alive.values()):
+            return {key: one if one is not None else Served(*parts[key]) for key, one in alive.items()}
+        parts.clear()
         self._memory.given_back(len(named))
         for name, version in named:
             LOG.info("model unloaded", extra={"fields": {"model": name, "version": version}})
+        return {}
 
 
 @dataclass
