@@ -15,7 +15,24 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from luban.cli import backup, bundle, demo, deploy, doctor, explain, init, keys, models, predict, schema, serve, verbs
+from luban.cli import (
+    backup,
+    bundle,
+    demo,
+    deploy,
+    deployments,
+    doctor,
+    explain,
+    feedback,
+    init,
+    keys,
+    models,
+    predict,
+    reviews,
+    schema,
+    serve,
+    verbs,
+)
 from luban.errors import LubanError
 
 STOPPED = "Stopped. What was finished is kept: the same command goes on from there."
@@ -62,6 +79,9 @@ app = typer.Typer(
 for module in (init, verbs, predict, explain, serve, schema, demo, doctor, backup):
     module.register(app)
 app.add_typer(models.app, name="models")
+app.add_typer(deployments.app, name="deployments")
+app.add_typer(feedback.app, name="feedback")
+app.add_typer(reviews.app, name="reviews")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(keys.app, name="keys")
 app.add_typer(deploy.app, name="deploy")

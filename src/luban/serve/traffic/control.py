@@ -144,18 +144,29 @@ class Leader:
     def run(self) -> None:
         """Look until `stop`."""
         while not self._stop.wait(self._every_s):
-            for model in self._names():
-                try:
-                    self._follow(model)
-                    self._said.pop(model, None)
-                except LeaseHeld:
-                    self._give_back(model)  # Another leads.
-                except ReleaseError as error:  # Somebody was faster: the next look sees what they did.
-                    LOG.info("deployment changed meanwhile", extra={"fields": {"reason": str(error)}})
-                except Exception as error:  # The thread must outlive whatever a database driver raises.
-                    self._say(model, error)
+            self._look()
         for model in list(self._leases):
             self._give_back(model)
+
+    def run_until_idle(self) -> None:
+        """Look in this thread as long as something runs. Raises StoreError."""
+        while any(self._runs(model) for model in self._models()):
+            self._look()
+            self._stop.wait(self._every_s)
+        for model in list(self._leases):
+            self._give_back(model)
+
+    def _look(self) -> None:
+        for model in self._names():
+            try:
+                self._follow(model)
+                self._said.pop(model, None)
+            except LeaseHeld:
+                self._give_back(model)  # Another leads.
+            except ReleaseError as error:  # Somebody was faster: the next look sees what they did.
+                LOG.info("deployment changed meanwhile", extra={"fields": {"reason": str(error)}})
+            except Exception as error:  # The thread must outlive whatever a database driver raises.
+                self._say(model, error)
 
     def _names(self) -> list[str]:
         try:

@@ -1,0 +1,143 @@
+"""Deployments reach running servers: weights, sticky callers, shadows, and a version that cannot load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from luban.release.rollout import CanaryRule
+from luban.serve.routing import Arm, Routing
+from luban.serve.traffic.control import Controller
+from luban.serve.traffic.told import told
+
+from .deploying import ADA, House, Load, until
+
+ROW = {"rows": [{"text": "很好", "stars": 4}]}
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def routing(*weights: float, salt: str = "") -> Routing:
+    """Arms named 0, 1, …; what they serve is not looked at."""
+    return Routing(tuple(Arm(str(n), None, w) for n, w in enumerate(weights)), salt=salt)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("weights", [(0.95, 0.05), (0.5, 0.5), (0.7, 0.2, 0.1)])
+def test_the_split_is_within_one_point_at_100_000_keys(weights: tuple[float, ...]) -> None:
+    shared = routing(*weights, salt="canary 7")
+    counts = [0] * len(weights)
+    for number in range(100_000):
+        counts[int(shared.pick(f"caller-{number}").arm.name)] += 1
+    for count, weight in zip(counts, weights, strict=True):
+        assert abs(count / 100_000 - weight) < 0.01
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(), st.lists(st.floats(0.001, 0.999), min_size=2, max_size=8, unique=True), st.text(max_size=20))
+def test_a_caller_moves_at_most_once_while_a_canary_steps_up(sticky: str, shares: list[float], salt: str) -> None:
+    way = [int(routing(1 - share, share, salt=salt).pick(sticky).arm.name) for share in sorted(shares)]
+    assert way == sorted(way), "from the champion to the canary, and never back"
+
+
+def test_another_trial_draws_others() -> None:
+    first, second = (routing(0.5, 0.5, salt=salt) for salt in ("canary 1", "canary 2"))
+    callers = [f"caller-{number}" for number in range(2000)]
+    both = sum(first.pick(one).arm.name == second.pick(one).arm.name for one in callers)
+    assert 850 < both < 1150
+
+
+def test_weights_are_set_at_run_time_and_callers_stick(house: House) -> None:
+    house.release()
+    house.release(bias=9.0)
+    with house.server() as address, httpx.Client(base_url=address, timeout=20) as client:
+
+        def version(sticky: str) -> int:
+            found: int = client.post("/v1/predict", json=ROW, headers={"x-sticky-key": sticky}).json()["version"]
+            return found
+
+        assert {version(f"k{n}") for n in range(50)} == {1}
+        house.deployments.set_weights("reviews", {2: 0.5}, ADA)
+        until(lambda: len({version(f"k{n}") for n in range(30)}) == 2)
+        first = [version(f"k{n}") for n in range(100)]
+        assert 25 < first.count(2) < 75
+        assert [version(f"k{n}") for n in range(100)] == first, "the same caller, the same version"
+        house.deployments.rollback("reviews", ADA)
+        until(lambda: {version(f"k{n}") for n in range(30)} == {1})
+
+
+def test_another_champion_by_the_other_command_gets_all_questions(house: House) -> None:
+    for _ in range(3):
+        house.release()
+    house.deployments.set_weights("reviews", {2: 0.5}, ADA)
+    with house.server() as address, httpx.Client(base_url=address, timeout=20) as client:
+
+        def versions() -> set[int]:
+            return {client.post("/v1/predict", json=ROW).json()["version"] for _ in range(30)}
+
+        until(lambda: versions() == {1, 2})
+        house.registry.promote("reviews", 3, ADA)
+        until(lambda: versions() == {3})
+
+
+def test_a_shadow_is_compared_and_never_heard(house: House) -> None:
+    house.release(bias=9.0)
+    house.release(bias=-9.0)
+    house.deployments.set_shadows("reviews", (2,), ADA)
+    with house.server() as address, httpx.Client(base_url=address, timeout=20) as client:
+        controller = Controller(house.home.ledger, house.deployments)
+
+        def shadow() -> dict:
+            return told(house.home.ledger, controller.look("reviews"))["shadows"][0]
+
+        def asked() -> int:
+            found = client.post("/v1/predict", json=ROW).json()
+            assert (found["version"], found["answers"][0]["label"]) == (1, "good")
+            return shadow()["asked"]
+
+        until(lambda: asked() >= 20)
+        found = shadow()
+        assert (found["agreement"], found["failed"]) == (0.0, 0)
+        assert found["mean_difference"] > 0.5
+        assert found["mean_ms"] > 0
+        text = client.get("/metrics").text
+        line = 'luban_shadow_answers_total{agrees="no",arm="shadow",model="reviews",version="2"}'
+        assert line in text
+        assert 'luban_shadow_answers_total{agrees="yes",arm="shadow",model="reviews",version="2"} 0.0' in text
+        house.deployments.set_shadows("reviews", (), ADA)
+        until(lambda: 'luban_arm_weight_ratio{arm="shadow"' not in client.get("/metrics").text)
+
+
+def test_a_canary_that_cannot_be_loaded_leaves_the_champion_and_goes_back(house: House) -> None:
+    house.release()
+    house.release(false_identity=True)
+    with house.server() as address, Load([address]) as load:
+        house.deployments.start_canary("reviews", 2, CanaryRule(), ADA)
+        until(lambda: house.now.state.canary is not None and house.now.state.canary.status == "rolled back")
+    actor, reason = house.trail("rollback")[0]
+    assert actor == "canary"
+    assert "cannot serve it" in reason
+    assert "Version 2 of `reviews` is refused" in reason
+    assert (load.failures, set(load.versions)) == ([], {1})
+
+
+def test_a_server_that_starts_with_a_bad_canary_serves_the_champion(house: House) -> None:
+    house.release()
+    house.release(false_identity=True)
+    house.deployments.set_weights("reviews", {2: 0.5}, ADA)
+    house.deployments.set_shadows("reviews", (2,), ADA)
+    with house.server() as address, httpx.Client(base_url=address, timeout=20) as client:
+        assert {client.post("/v1/predict", json=ROW).json()["version"] for _ in range(20)} == {1}
+        refused = client.get("/ready").json()["newest_refused"]
+        assert "Version 2 of `reviews` is refused" in refused
+        house.release()
+        house.registry.promote("reviews", 3, ADA)
+        until(lambda: client.post("/v1/predict", json=ROW).json()["version"] == 3)
+        loads = 'luban_model_refusals_total{model="reviews"} 1.0'
+        assert loads in client.get("/metrics").text, "what was refused is not loaded again at each look"
