@@ -111,6 +111,7 @@ FEEDBACK = 'luban_feedback_total{model="reviews"}'
 MODEL = 'luban_model_requests_total{model="reviews",outcome="answered"}'
 WELL = {
     "up": "1x6000", "luban_ready": "1x6000", 'luban_model_stale{model="reviews"}': "0x6000",
+    "luban_limits_lost": "0x6000", "luban_hung_threads": "0x6000",
     "luban_queue_requests": "1x6000", "luban_queue_limit_requests": "64x6000",
     'luban_breaker_open{model="reviews"}': "0x6000", "process_resident_memory_bytes": "2e8x6000",
     'luban_model_refusals_total{model="reviews"}': "0x6000", 'luban_problems_total{kind="busy"}': "0x6000",
@@ -164,9 +165,10 @@ CASES = [
         "much is wrong with the server",
         {"up": "1x60 0x6000", "luban_ready": "0x6000", "luban_queue_requests": "60x6000",
          'luban_problems_total{kind="busy"}': "0+1x6000", "process_resident_memory_bytes": "5e8x6000",
+         "luban_limits_lost": "0x30 1x6000", "luban_hung_threads": "0x30 1x6000",
          "luban_records_dropped_total": "0x60 0+5x6000", 'luban_jobs{status="failed"}': "2x50 3x6000"},
         {"LubanDown", "LubanNotReady", "LubanQueueFull", "LubanSendsAway", "LubanMemory", "LubanRecordsDropped",
-         "LubanJobsFail"},
+         "LubanJobsFail", "LubanLimitsLost", "LubanModelHangs"},
     ),
     Case(
         "and with its model",

@@ -32,6 +32,7 @@ def panels(job: str, budget: float) -> list[tuple[str, list[Panel]]]:
         ("row.requests", _requests(here)),
         ("row.model", _model(model)),
         ("row.queue", _queue(here, model)),
+        ("row.guards", _guards(here, model)),
         ("row.traffic", _traffic(here, model)),
         ("row.server", _server(here, model)),
     ]
@@ -115,6 +116,19 @@ def _queue(here: str, model: str) -> list[Panel]:
     ]
 
 
+def _guards(here: str, model: str) -> list[Panel]:
+    shed, limited = (_rate(f"luban_{what}_requests_total", here, "instance") for what in ("shed", "limited"))
+    limit = f"sum by (instance) (luban_concurrency_limit_requests{{{here}}})"
+    lost = f"max by (instance) (luban_limits_lost{{{here}}})"
+    hung = f"sum by (instance) (luban_hung_threads{{{here}}})"
+    return [
+        Panel("shed", ((shed, "{{instance}} shed"), (limited, "{{instance}} limited")), "reqps"),
+        Panel("concurrency", ((limit, "{{instance}}"),)),
+        Panel("breaker", ((f"max by (model, instance) (luban_breaker_open{{{model}}})", "{{model}} {{instance}}"),)),
+        Panel("lost", ((lost, "{{instance}} Redis"), (hung, "{{instance}} threads")), width=24),
+    ]
+
+
 def _traffic(here: str, model: str) -> list[Panel]:
     arm, legend = "model, version, arm", "{{model}} v{{version}} {{arm}}"
     agrees = _rate("luban_shadow_answers_total", f'{model},agrees="yes"', arm)
@@ -158,7 +172,6 @@ def _server(here: str, model: str) -> list[Panel]:
              (f"sum(increase(luban_model_unloads_total{{{here}}}[1h]))", "unloads")),
         ),
         Panel("cpu", ((f"rate(process_cpu_seconds_total{{{here}}}[$__rate_interval])", "{{instance}}"),)),
-        Panel("breaker", ((f"max by (model, instance) (luban_breaker_open{{{model}}})", "{{model}} {{instance}}"),)),
-        Panel("workers", ((f"luban_workers{{{here}}}", "{{instance}}"),), width=4),
-        Panel("files", ((f"process_open_fds{{{here}}}", "{{instance}}"),), width=4),
+        Panel("workers", ((f"luban_workers{{{here}}}", "{{instance}}"),)),
+        Panel("files", ((f"process_open_fds{{{here}}}", "{{instance}}"),)),
     ]  # fmt: skip

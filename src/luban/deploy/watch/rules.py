@@ -106,6 +106,8 @@ class Rules:
         yield self._alert("LubanSendsAway", away, TICKET, "busy", "5m")
         memory = f"process_resident_memory_bytes{{{one}}} > {0.9 * self._memory_bytes:.0f}"
         yield self._alert("LubanMemory", memory, TICKET, "memory", "10m", {"mb": self._memory_bytes >> 20})
+        yield self._alert("LubanLimitsLost", f"luban_limits_lost{{{one}}} == 1", TICKET, "lost", "5m")
+        yield self._alert("LubanModelHangs", f"luban_hung_threads{{{one}}} > 0", PAGE, "hangs", "2m")
         dropped = f"increase(luban_records_dropped_total{{{one}}}[10m]) > 0"
         yield self._alert("LubanRecordsDropped", dropped, TICKET, "dropped")
         failed = f'delta(luban_jobs{{{one},status="failed"}}[1h]) > 0'
