@@ -27,13 +27,24 @@ TEXTS = ["房间很干净", "很好，下次还来", "隔音太差", "太差了�
 STARS = [5.0, 4.0, 1.0, None]
 
 
-def write_tiny(folder: Path, bias: float = 0.0, name: str = "reviews", ballast_mb: int = 0) -> Manifest:
-    """Write it into a new folder; another `bias` is another identity. `ballast_mb`: weights that decide nothing."""
+def write_tiny(
+    folder: Path, bias: float = 0.0, name: str = "reviews", ballast_mb: int = 0, left_out: str = ""
+) -> Manifest:
+    """Write it into a new folder; another `bias` is another identity. `ballast_mb`: weights that decide nothing.
+
+    `left_out`: "stars", which the bundle then does not know.
+    """
     text, stars = FEATURES.make("text"), FEATURES.make("number")
     bag = text.fit(TEXTS, Want("bag", BagConfig(ngram_max=2, min_rows=1)), 0)
     vector = stars.fit(STARS, Want("vector", VectorConfig()), 0)
     blocks = (bag.block("text"), vector.block("stars"))
     arrays = {**bag.encode(TEXTS).named(blocks[0]), **vector.encode(STARS).named(blocks[1])}
+    encoders = (("text", bag), ("stars", vector))
+    row = {"text": TEXTS[0], "stars": 5.0}
+    if left_out:
+        blocks, encoders, arrays = blocks[:1], encoders[:1], bag.encode(TEXTS).named(blocks[0])
+        del row[left_out]
+    columns = [column for column in SCHEMA["columns"] if column["name"] != left_out]
     rng = np.random.default_rng(0)
     weights = tuple(rng.normal(size=(block.size, 1)).astype(np.float32) for block in blocks)
     graph = GraphBuilder()
@@ -56,12 +67,12 @@ def write_tiny(folder: Path, bias: float = 0.0, name: str = "reviews", ballast_m
                 decoding={"classes": ["bad", "good"], "temperature": 1.0, "threshold": 0.5},
                 target="label",
             ),
-            schema=Schema.model_validate(SCHEMA),
+            schema=Schema.model_validate({"columns": columns}),
             row_steps=(),
-            encoders=(("text", bag), ("stars", vector)),
+            encoders=encoders,
             graph=data,
             examples={**examples, HEAD: GraphModel(data).predict(arrays)},
-            example_rows=[{"text": TEXTS[0], "stars": 5.0}, {"text": TEXTS[2]}],
+            example_rows=[row, {"text": TEXTS[2]}],
         ),
     )
 
