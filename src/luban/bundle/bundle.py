@@ -29,6 +29,8 @@ from luban.features.kinds import MAX_ROWS, Arrays, Block, chunks, num_rows, pad,
 from luban.tasks.base import Task, TaskOptions
 
 HEAD = "head"
+NO_NUMBER = "the model gave no number"
+"""The error of a row for which outputs are NaN or infinite."""
 EXAMPLES, EXAMPLE_ROWS = "examples.safetensors", "examples.json"
 SELF_TEST_TOLERANCE = 1e-4
 ROUNDED_TOLERANCE = 0.05
@@ -100,16 +102,7 @@ class Bundle:
             return self._decode(self.run(self.encode(values.columns)), options)
         good = [position for position, error in enumerate(values.errors) if error is None]
         kept = {name: [column[position] for position in good] for name, column in values.columns.items()}
-        answers = self._decode(self.run(self.encode(kept)), options)
-        errors = list(values.errors)
-        for position, error in zip(good, answers.errors, strict=True):
-            errors[position] = error
-        spread: dict[str, list[Any]] = {}
-        for name, answered in answers.columns.items():
-            spread[name] = [None] * len(values.errors)
-            for position, answer in zip(good, answered, strict=True):
-                spread[name][position] = answer
-        return Table(spread, errors)
+        return _spread(self._decode(self.run(self.encode(kept)), options), good, values.errors)
 
     def values(self, rows: Rows) -> Values:
         """Row steps and parsing: parsed values by column, and what is wrong by row."""
@@ -160,7 +153,13 @@ class Bundle:
         return found[HEAD]
 
     def _decode(self, outputs: np.ndarray, options: TaskOptions) -> Table:
-        return self.task.decode(outputs, self.manifest.task.decoding, options)
+        decoding = self.manifest.task.decoding
+        if not len(outputs) or (np.isfinite(outputs.max()) and np.isfinite(outputs.min())):
+            return self.task.decode(outputs, decoding, options)
+        # A class that cannot be may have minus infinity; a largest output that is no number is no answer.
+        there = np.isfinite(outputs.max(axis=1))
+        errors = [None if is_there else NO_NUMBER for is_there in there.tolist()]
+        return _spread(self.task.decode(outputs[there], decoding, options), np.flatnonzero(there).tolist(), errors)
 
     def self_test(self) -> None:
         """Answer the example arrays; raises BundleError where outputs are not those that were kept."""
@@ -198,3 +197,16 @@ class Bundle:
         if encoder.state_fingerprint != spec.fingerprint:
             raise BundleError(f"The encoder of `{column}` is not the one that the manifest names.", "Copy it again.")
         return encoder
+
+
+def _spread(answers: Table, at: Sequence[int], errors: Sequence[str | None]) -> Table:
+    """Answers to the rows `at` these positions among all, which have these `errors`."""
+    all_errors = list(errors)
+    for position, error in zip(at, answers.errors, strict=True):
+        all_errors[position] = error
+    spread: dict[str, list[Any]] = {}
+    for name, answered in answers.columns.items():
+        spread[name] = [None] * len(all_errors)
+        for position, answer in zip(at, answered, strict=True):
+            spread[name][position] = answer
+    return Table(spread, all_errors)

@@ -22,10 +22,11 @@ from luban.serve.batching import Batcher
 from luban.serve.cache import ResponseCache
 from luban.serve.companions import companions_of
 from luban.serve.config import ServeConfig
-from luban.serve.desk import Desk, Finisher, Guard, Listener
+from luban.serve.desk import Desk, Finisher, Listener
 from luban.serve.door import Door
 from luban.serve.fleet import LATER, Fleet
 from luban.serve.gauges import FleetGauges, QueueGauges
+from luban.serve.guarding import Guarding
 from luban.serve.jobs import Jobs
 from luban.serve.learning import Learning
 from luban.serve.log import Access
@@ -65,22 +66,25 @@ class App:
         self.metrics = Metrics(needs_bound(config.slo))
         self._access = Access(config.log)
         self._tracer = Tracer(config.trace) if config.trace.endpoint else None
-        self._batcher = Batcher(config.num_threads, config.max_waiting, config.batching)
-        guards: Sequence[Guard] = ()
+        self.guarding = Guarding(config, door)
+        self.metrics.add(self.guarding)
+        self._batcher = Batcher(config.num_threads, config.max_waiting, config.batching, self.guarding.breaker)
         self._learning = Learning(fleet, config, home)
         self._learning.tell(self.metrics)
         self._deployed = Deployed(fleet, config.traffic, home)
         self._deployed.tell(self.metrics)
-        finishers: Sequence[Finisher] = (*self._learning.finishers,)
-        listeners: Sequence[Listener] = (self.metrics, *self._learning.listeners, *self._deployed.listeners)
+        finishers: Sequence[Finisher] = (*self.guarding.finishers, *self._learning.finishers)
+        guarding, learning = self.guarding.listeners, self._learning.listeners
+        listeners: Sequence[Listener] = (self.metrics, *guarding, *learning, *self._deployed.listeners)
         cache = ResponseCache(self._batcher, config.cache) if config.cache.max_mb is not None else None
         if cache is not None:
             self.metrics.add(cache)
-        self.desk = Desk(fleet, self._batcher, guards, finishers, listeners, self._learning.reasons, cache)
+        parts = (fleet, self._batcher, self.guarding.guards, finishers, listeners)
+        self.desk = Desk(*parts, self._learning.reasons, cache, self.guarding.inspectors)
         self.metrics.add(FleetGauges(self.desk.fleet))
         self.metrics.add(QueueGauges(self._batcher, config.max_waiting))
         self.metrics.add(self._batcher.runs)
-        own = (Predicting(self.desk, config), Models(fleet), OpenInference(self.desk, config), Jobs(self.desk, config, home))
+        own = (Predicting(self.desk, config), Models(fleet), OpenInference(self.desk, config))
         groups = (*own, Jobs(self.desk, config, home), *self._learning.groups(self.desk))
         self.companions = companions_of(config, self.desk, door, self.metrics.request, home)
         self.router = Router([*(route for group in groups for route in group.routes()), *self._own_routes()])
@@ -98,6 +102,7 @@ class App:
     def close(self) -> None:
         """End the threads; requests that wait for one are dropped."""
         self._batcher.close()
+        self.guarding.close()
         self._learning.close()
         self._deployed.close()
         if self._tracer is not None:
@@ -136,7 +141,10 @@ class App:
             except Exception as error:
                 if last or not isinstance(error, NotYet):
                     return self.failed(error, request)
-                await error.ready()
+                try:
+                    await error.ready()
+                except Problem as problem:
+                    return self.failed(problem, request)
         raise AssertionError("the last try gives an answer")
 
     def failed(self, error: Exception, request: Request) -> Response:
@@ -185,7 +193,7 @@ class App:
         return _json({"status": "alive"})
 
     async def _ready(self, request: Request) -> Response:
-        reason = self._fleet.unready()
+        reason = self._fleet.unready() or self.guarding.unready()
         if reason:
             raise Problem("no-model", reason, "Release a model, or wait until it is loaded.", None, LATER)
         if self.draining:

@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 from luban.serve.batching_config import BatchingConfig
@@ -38,6 +38,21 @@ if TYPE_CHECKING:
     from luban.serve.live import Served
     from luban.serve.track import Track
     from luban.tasks.base import TaskOptions
+
+class Calls(Protocol):
+    """Learns of calls of a model that do not end in time (`breaker.py`)."""
+
+    limit_s: float
+    """Longest time of one call."""
+    loop_since: float
+    """Set to when a call on the event loop began, by `time.monotonic`; 0 where there is none."""
+
+    def hangs(self, served: Served) -> None:
+        """The thread of a call was given up."""
+
+    def came_back(self, served: Served) -> None:
+        """A call that was given up has ended after all."""
+
 
 SMALL_ROWS = 8
 """Rows that are taken to be light while nothing is known of a bundle."""
@@ -75,8 +90,15 @@ class _Group:
 class Batcher:
     """Belongs to one event loop. `max_waiting` large questions may wait; more are sent away."""
 
-    def __init__(self, num_threads: int, max_waiting: int, config: BatchingConfig | None = None) -> None:
+    def __init__(
+        self,
+        num_threads: int,
+        max_waiting: int,
+        config: BatchingConfig | None = None,
+        calls: Calls | None = None,
+    ) -> None:
         config = config if config is not None else BatchingConfig()
+        self._calls = calls
         self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="luban-predict")
         self._num_threads = num_threads
         self._max_waiting = max_waiting
@@ -181,7 +203,7 @@ class Batcher:
                 self._in_thread(group, self._batch(group, group.heavy))
             while group.light and (spent := time.perf_counter() - started) <= self._inline_s:
                 batch = self._batch(group, group.light, self._inline_s - spent)
-                self._share(group, batch, _timed(group.served, batch, group.options))
+                self._share(group, batch, self._on_loop(group, batch))
             if not group.light and not group.heavy:
                 del self._groups[key]
             elif group.light:
@@ -190,6 +212,15 @@ class Batcher:
             # Who was served first is served last at the next turn.
             key = next(iter(self._groups))
             self._groups[key] = self._groups.pop(key)
+
+    def _on_loop(self, group: _Group, batch: list[_Piece]) -> _Asked:
+        if self._calls is None:
+            return _timed(group.served, batch, group.options)
+        self._calls.loop_since = time.monotonic()
+        try:
+            return _timed(group.served, batch, group.options)
+        finally:
+            self._calls.loop_since = 0.0
 
     def _batch(self, group: _Group, queue: deque[_Waiting], within_s: float = math.inf) -> list[_Piece]:
         """Take from a queue what is asked together: one piece at least, and no more than pays or is allowed."""
@@ -216,14 +247,34 @@ class Batcher:
         loop, started = asyncio.get_running_loop(), time.monotonic()
         work = loop.run_in_executor(self._threads, _timed, group.served, batch, group.options)
         self._at_work[work] = started
+        calls = self._calls
+        timer = None if calls is None else loop.call_later(calls.limit_s, self._give_up, work, group, batch)
 
         def finished(work: asyncio.Future[_Asked]) -> None:
-            del self._at_work[work]
-            if not work.cancelled():
+            if timer is not None:
+                timer.cancel()
+            if self._at_work.pop(work, None) is None:
+                assert calls is not None, "only what is watched is given up"
+                calls.came_back(group.served)
+            elif not work.cancelled():
                 self._share(group, batch, work.result())
             self._take_turn(loop)
 
         work.add_done_callback(finished)
+
+    def _give_up(self, work: asyncio.Future[_Asked], group: _Group, batch: list[_Piece]) -> None:
+        """A call hangs: its thread cannot be ended, so others take the place of all, and nobody waits for it."""
+        if work.done():
+            return
+        del self._at_work[work]
+        self._threads.shutdown(wait=False)
+        self._threads = ThreadPoolExecutor(self._num_threads, thread_name_prefix="luban-predict")
+        assert self._calls is not None, "only what is watched is given up"
+        self._calls.hangs(group.served)
+        for piece in batch:
+            if not piece.of.future.done():
+                piece.of.future.set_exception(_hangs(self._calls.limit_s))
+        self._take_turn(work.get_loop())
 
     def _share(self, group: _Group, batch: list[_Piece], asked: _Asked) -> None:
         results, began, ended, spent = asked
@@ -300,3 +351,7 @@ def _ask(served: Served, batch: list[_Piece], options: TaskOptions | None) -> li
 def too_late() -> Problem:
     """What to say where nobody waits any more."""
     return Problem("too-late", "The time that the client gave was over before the answer.", "Give more, or ask less.")
+
+
+def _hangs(limit_s: float) -> Problem:
+    return Problem("model-hangs", f"The model gave no answer in {limit_s:g} s.", "Look at the server's log.")

@@ -14,6 +14,7 @@ from pydantic import Field
 from luban.catalog import Config
 from luban.serve.auth import AuthConfig
 from luban.serve.batching_config import BatchingConfig
+from luban.serve.breaker_config import BreakerConfig
 from luban.serve.cache_config import CacheConfig
 from luban.serve.grpc_config import GrpcConfig
 from luban.serve.jobs_config import JobsConfig
@@ -48,6 +49,7 @@ class ServeConfig(Config):
     """Answer everybody, on any address, although no API key is set; then nobody is more than a `caller`."""
     auth: AuthConfig = Field(default_factory=AuthConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    breaker: BreakerConfig = Field(default_factory=BreakerConfig)
     open_metrics: bool = False
     """Give `/metrics` without the API key."""
     log: LogConfig = Field(default_factory=LogConfig)

@@ -2,10 +2,10 @@
 
     admit ─► begin: pick, options, rows ─► batcher ─► finish: merge, finishers, listeners ─► reply
 
-Joints: a `Guard` looks at who comes, before a body is read, and may send it away; a `Finisher` may add to
-the answers before they go out; a `Listener` learns of a reply, and must return at once. The three are
-lists in the order in which they are asked. Reasons, where they are asked for, are looked for between batcher
-and finish. Runs on one event loop. Knows no protocol, no key, no limit.
+Joints: a `Guard` looks at who comes, before a body is read, and may send it away; an `Inspector` looks at the rows
+before they are asked; a `Finisher` may add to the answers before they go out; a `Listener` learns of a reply,
+and must return at once. They are lists in the order in which they are asked. Reasons, where they are asked
+for, are looked for between batcher and finish. Runs on one event loop. Knows no protocol, no key, no limit.
 """
 
 from __future__ import annotations
@@ -36,6 +36,13 @@ class Guard(Protocol):
 
     def enter(self, entry: Entry) -> Leave | None:
         """Raise Problem to send it away. What is returned is called once the request has left."""
+
+
+class Inspector(Protocol):
+    """Looks at the rows of a question before they are asked. Must not block."""
+
+    def inspect(self, question: Question, served: Served, faults: list[str | None]) -> None:
+        """Raise Problem to send all away, or put into `faults`, at a row's place, why this row is not asked."""
 
 
 class Finisher(Protocol):
@@ -96,10 +103,12 @@ class Desk:
         listeners: Sequence[Listener] = (),
         reasons: Reasons | None = None,
         cache: ResponseCache | None = None,
+        inspectors: Sequence[Inspector] = (),
     ) -> None:
         self.fleet = fleet
         self._batcher = batcher
         self._guards = guards
+        self._inspectors = inspectors
         self._finishers = finishers
         self._listeners = listeners
         self._watchers = [one for one in listeners if isinstance(one, Watcher)]
@@ -132,6 +141,8 @@ class Desk:
         served = picked.arm.served
         options = read_options(question.options, served.bundle.task.Options)
         faults = [fault(row, served.columns, served.lists) for row in question.rows]
+        for inspector in self._inspectors:
+            inspector.inspect(question, served, faults)
         good = question.rows
         if faults.count(None) != len(faults):
             good = [row for row, reason in zip(question.rows, faults, strict=True) if reason is None]

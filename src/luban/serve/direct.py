@@ -98,8 +98,13 @@ class Exchange:
     async def _wait(
         self, later: NotYet, path: str, headers: list[tuple[bytes, bytes]], body: bytes, tries: int
     ) -> None:
-        await later.ready()
-        self.begin(path, headers, body, tries)
+        try:
+            await later.ready()
+        except Exception as error:
+            assert self._request is not None
+            self._write(self._protocol.service.failed(error, self._request))
+        else:
+            self.begin(path, headers, body, tries)
 
     def _answered(self, future: asyncio.Future[Any]) -> None:
         request, admitted = self._request, self._admitted

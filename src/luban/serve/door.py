@@ -23,6 +23,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luban.errors import LubanError
@@ -31,7 +32,7 @@ from luban.serve.keyring import KeyRecord, Keyring, hashed, id_in
 from luban.serve.keys import Keys
 from luban.serve.limits_config import LimitConfig
 from luban.serve.oidc import Oidc, looks_like_token
-from luban.serve.once import Memory
+from luban.serve.once import once_of
 from luban.serve.problems import Problem
 from luban.serve.question import ANYBODY, Caller
 
@@ -71,9 +72,12 @@ class Door:
         oidc: Oidc | None = None,
         poll_s: float = 1.0,
         everybody: Caller = ANYBODY,
+        shared: Path | None = None,
     ) -> None:
         self.reason = ""
         """Why keys could not be read, or tokens not be checked; "" if all is well."""
+        self.shared = shared
+        """A folder that all processes of this server share; None where there is but one process."""
         self._keys = keys
         self._keyring = keyring
         self._oidc = oidc
@@ -85,16 +89,23 @@ class Door:
         self._thread: threading.Thread | None = None
 
     @classmethod
-    def open(cls, config: ServeConfig, environment: Mapping[str, str], home: Home | None) -> Door:
-        """The door of a server; `home` has the ledger, None for a bundle in a folder. Raises ConfigError."""
+    def open(
+        cls, config: ServeConfig, environment: Mapping[str, str], home: Home | None, shared: Path | None = None
+    ) -> Door:
+        """The door of a server. Raises ConfigError.
+
+        `home` has the ledger, None for a bundle in a folder; `shared` is a folder that all processes of the server
+        share, None where there is but one.
+        """
         settings = config.auth.oidc
-        oidc = None if settings is None else Oidc(settings, Memory() if settings.one_time else None)
+        oidc = None if settings is None else Oidc(settings, once_of(config, shared) if settings.one_time else None)
         return cls(
             Keys.from_environment(environment),
             None if home is None else Keyring(home.ledger),
             oidc,
             config.poll_s,
             STRANGER if config.no_key else ANYBODY,
+            shared,
         )
 
     def __bool__(self) -> bool:

@@ -32,12 +32,17 @@ KINDS: dict[str, tuple[int, str]] = {
     "not-json-type": (415, "The body must be sent as JSON."),
     "wrong-shape": (422, "The body is JSON, but not what this model is asked with."),
     "too-many-jobs": (429, "Too many jobs of this caller wait."),
+    "too-many-requests": (429, "This caller asks too much."),
     "internal": (500, "The server failed to answer."),
     "no-model": (503, "No model is loaded yet."),
     "no-ledger": (503, "The ledger cannot be used now."),
     "no-provider": (503, "Tokens cannot be checked now."),
     "stopping": (503, "The server is about to stop."),
     "busy": (503, "Too many requests are waiting."),
+    "overloaded": (503, "The server has as much to do as it can."),
+    "no-limits": (503, "Limits cannot be looked up now."),
+    "model-failing": (503, "The model fails, and is not asked for a moment."),
+    "model-hangs": (504, "The model did not answer in time."),
     "too-late": (504, "The answer would come too late."),
 }
 MEDIA_TYPE = "application/problem+json"

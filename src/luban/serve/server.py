@@ -28,6 +28,7 @@ import uvicorn
 from luban.errors import ServeError
 from luban.serve import log
 from luban.serve.app import App
+from luban.serve.breaker import end_process
 from luban.serve.config import ServeConfig
 from luban.serve.direct import DirectProtocol
 from luban.serve.door import Door
@@ -65,8 +66,12 @@ def serve(
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECT_AFTER)
+        server.guarding.watch(end_process)
         server.run(sockets=[listening])
         LOG.info("stopped")
+        num_hung = server.guarding.breaker.num_hung
+    if num_hung:
+        end_process(0)
 
 
 @contextlib.contextmanager
@@ -186,6 +191,7 @@ class _Server(uvicorn.Server):
     def __init__(self, app: App, config: ServeConfig) -> None:
         super().__init__(_settings(app, config))
         self._app = app
+        self.guarding = app.guarding
         self._drain_s = config.drain_s
         self._stop_at = math.inf
 
