@@ -36,9 +36,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def configured(proxy: str, folder: Path, ports: list[int], port: int, **changes: object) -> tuple[Path, Front]:
     """The configuration, written to `folder`, for servers at `ports`."""
     deployment = plan(proxy=proxy)
-    front = front_of(deployment, ProxyConfig(port=port, rate_per_s=0, tls=False))
     servers = tuple(f"127.0.0.1:{one}" for one in ports)
-    front = replace(front, servers=servers, log=str(folder / "access.log"), **changes)
+    front = front_of(deployment, ProxyConfig(port=port, rate_per_s=0, tls=False), servers)
+    front = replace(front, log=str(folder / "access.log"), **changes)
     file = proxy_file(proxy, "proxy", deployment, front)
     path = folder / file.path
     path.write_text(file.text, "utf-8")

@@ -2,6 +2,7 @@
 
 TARGETS = {
     "container": ".container:Container",
+    "vm": ".vm:Vm",
     "proxy": ".proxies.target:Proxy",
     "kubernetes": ".kubernetes:Kubernetes",
     "kserve": ".kserve:KServe",

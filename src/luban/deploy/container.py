@@ -58,12 +58,19 @@ def image_files(kind: str, plan: Deployment, config: Container.Config, baked: bo
     """What an image is built from; other targets build the same one."""
     base = config.base or f"python:{plan.python}-slim-bookworm"
     values = {"base": base, "user": config.user, "port": PORT, "baked": baked}
+    return [
+        File("Dockerfile", render("container/Dockerfile", kind, plan, values)),
+        File(".dockerignore", render("container/dockerignore", kind, plan, values)),
+        *requirements(kind, plan),
+    ]
+
+
+def requirements(kind: str, plan: Deployment) -> list[File]:
+    """What Luban is installed from, and the project file where servers read it."""
     extras = f"[{','.join(plan.config.extras)}]" if plan.config.extras else ""
     pins = "".join(f"{name}=={version}\n" for name, version in plan.pins.items())
     top = header(kind, plan) + "\n"
     files = [
-        File("Dockerfile", render("container/Dockerfile", kind, plan, values)),
-        File(".dockerignore", render("container/dockerignore", kind, plan, values)),
         File("requirements.txt", f"{top}luban{extras}=={plan.luban}\n"),
         File("constraints.txt", f"{top}# Versions on the machine that wrote this.\n{pins}"),
         File("wheels/README.txt", f"{top}# Wheels in this folder are found before any index is asked.\n"),

@@ -15,11 +15,9 @@ KIND = "proxy"
 CHECKS = {"nginx": "nginx -t", "haproxy": "haproxy -c -f haproxy.cfg"}
 
 
-class ProxyConfig(Settings):
+class ProxySettings(Settings):
     """What a proxy before the servers does, beside the program that is chosen by `deploy.proxy`."""
 
-    servers: tuple[str, ...] = ("127.0.0.1:8001", "127.0.0.1:8002")
-    """Servers, each `host:port`."""
     port: int = Field(443, ge=1, le=65_535)
     """Port that clients reach."""
     plain_port: int = Field(80, ge=0, le=65_535)
@@ -37,6 +35,13 @@ class ProxyConfig(Settings):
     max_connections: int = Field(100, ge=0)
     """Connections that one address may hold; 0 for no limit."""
 
+
+class ProxyConfig(ProxySettings):
+    """A proxy alone."""
+
+    servers: tuple[str, ...] = ("127.0.0.1:8001", "127.0.0.1:8002")
+    """Servers, each `host:port`."""
+
     @field_validator("servers")
     @classmethod
     def _places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -49,11 +54,11 @@ class ProxyConfig(Settings):
         return value
 
 
-def front_of(plan: Deployment, config: ProxyConfig, servers: tuple[str, ...] = (), user: str = "") -> Front:
-    """What the proxy is told, the server's own limits included; `servers` in place of the settings'."""
+def front_of(plan: Deployment, config: ProxySettings, servers: tuple[str, ...], user: str = "") -> Front:
+    """What the proxy before `servers` is told, the server's own limits included."""
     serve = plan.serve
     return Front(
-        servers=servers or config.servers,
+        servers=servers,
         host=plan.config.host,
         port=config.port,
         plain_port=config.plain_port if config.tls else 0,
@@ -74,7 +79,7 @@ class Proxy(Target):
     """NGINX or HAProxy before servers: TLS, retries, health, limits, and the server's settings that go with it."""
 
     class Config(ProxyConfig):
-        """The proxy alone."""
+        """A proxy alone."""
 
     def files(self, plan: Deployment) -> Sequence[File]:
         """The proxy's configuration, and the variables for the servers."""
@@ -82,7 +87,7 @@ class Proxy(Target):
 
         lines = "".join(f"{name}={value}\n" for name, value in sorted(behind_proxy(plan).items()))
         return (
-            proxy_file(plan.config.proxy, KIND, plan, front_of(plan, self.config)),
+            proxy_file(plan.config.proxy, KIND, plan, front_of(plan, self.config, self.config.servers)),
             File("luban.env", f"{header(KIND, plan)}\n# Variables for `luban serve`.\n{lines}"),
         )
 

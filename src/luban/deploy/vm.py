@@ -1,0 +1,96 @@
+"""Target `vm`: one machine with systemd, Debian's like; servers side by side behind a proxy, with backups.
+
+Decided here: at least two servers on one machine, so that one may die or be exchanged while the other answers; a user
+of their own without rights, and a sandbox by systemd; the key is a file that root alone reads and systemd hands on;
+`install.sh` may be run again at any time and changes only what differs. What runs as root is short enough to be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from luban.deploy.base import BUNDLE, Deployment, File, Target
+from luban.deploy.container import requirements
+from luban.deploy.proxies.front import FILES, behind_proxy, proxy_file, stop_s
+from luban.deploy.proxies.target import CHECKS, ProxySettings, front_of
+from luban.deploy.templates import header, render
+
+KIND = "vm"
+UNITS = ("luban@.service", "luban.target", "luban-backup.service", "luban-backup.timer")
+SCRIPTS = ("install.sh", "roll.sh")
+PLACES = {"nginx": "/etc/nginx/conf.d/luban.conf", "haproxy": "/etc/haproxy/haproxy.cfg"}
+
+
+class Vm(Target):
+    """A virtual machine: systemd units, TLS proxy, key, backups, an install script that may be run again."""
+
+    class Config(ProxySettings):
+        """What the machine runs beside the servers."""
+
+        first_port: int = Field(8001, ge=1024, le=65_000)
+        """Loopback port of the first server; the others follow."""
+        backup_at: str = Field("03:17", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+        """Time of day of the backup, where there is state to back up (`model_from: project`)."""
+        backup_to: str = Field("/var/backups/luban", pattern=r"^/[A-Za-z0-9_./-]+$")
+        """Folder for backups on that machine; have it copied to another."""
+        backup_keep: int = Field(14, ge=1, le=1000)
+        """Backups that are kept."""
+        log_mb: int = Field(1024, ge=16)
+        """Most megabytes that the journal may take."""
+
+    def carries_bundle(self, plan: Deployment) -> bool:
+        """Unless servers follow the ledger."""
+        return plan.config.model_from == "bundle"
+
+    def files(self, plan: Deployment) -> Sequence[File]:
+        """Units, scripts, the proxy's configuration, settings, and what is installed."""
+        proxy, values = plan.config.proxy, self._values(plan)
+        servers = tuple(f"127.0.0.1:{port}" for port in self._ports(plan))
+        front = front_of(plan, self.config, servers, user="haproxy")
+        lines = "".join(f"{name}={_env(value)}\n" for name, value in sorted(behind_proxy(plan).items()))
+        texts = {f"systemd/{name}": name for name in UNITS if _is_needed(name, plan)}
+        texts |= {
+            "systemd/sysusers.conf": "sysusers.conf",
+            "systemd/journald.conf": "journald.conf",
+            "README.md": "README.md",
+        }
+        return [
+            proxy_file(proxy, KIND, plan, front),
+            File(
+                "luban.env", f"{header(KIND, plan)}\n# Settings of the servers; the key is in /etc/luban/key.\n{lines}"
+            ),
+            *(File(path, render(f"vm/{name}", KIND, plan, values)) for path, name in texts.items()),
+            *(File(name, render(f"vm/{name}", KIND, plan, values), executable=True) for name in SCRIPTS),
+            *requirements(KIND, plan),
+        ]
+
+    def next_steps(self, plan: Deployment) -> Sequence[str]:
+        """See Target."""
+        return (
+            "Copy this folder to the machine, and run there as root: ./install.sh",
+            f"Put a certificate for {plan.config.host} to {self.config.certificate} (README.md says how).",
+        )
+
+    def _ports(self, plan: Deployment) -> list[int]:
+        return [self.config.first_port + number for number in range(max(2, plan.config.replicas))]
+
+    def _values(self, plan: Deployment) -> dict[str, object]:
+        proxy = plan.config.proxy
+        return {
+            "config": self.config, "ports": self._ports(plan), "stop_s": stop_s(plan), "bundle": BUNDLE,
+            "follows": plan.config.model_from == "project", "proxy_file": FILES[proxy], "proxy_at": PLACES[proxy],
+            "proxy_check": CHECKS[proxy].replace(FILES[proxy], PLACES[proxy]),
+            "units": [name for name in UNITS if _is_needed(name, plan)],
+        }  # fmt: skip
+
+
+def _is_needed(unit: str, plan: Deployment) -> bool:
+    return "backup" not in unit or plan.config.model_from == "project"
+
+
+def _env(value: str) -> str:
+    """A value of systemd's EnvironmentFile: in quotes, where backslash and quote are escaped."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
+    return f'"{escaped}"'
