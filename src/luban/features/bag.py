@@ -23,6 +23,7 @@ from luban.features.base import Encoder, EncoderState, Value, subjects_or_rows
 from luban.features.hashing import HashTable
 from luban.features.kinds import BagConfig, Encoded, Kind, in_blocks
 from luban.features.ngrams import Units, term_keys, units, window_keys
+from luban.features.strings import Strings
 from luban.features.terms import fit_terms
 
 FIRST = 2
@@ -38,7 +39,7 @@ class NgramBag(Encoder):
 
     >>> config = BagConfig(ngram_max=1, min_rows=1, idf=False, norm="none")
     >>> bag = NgramBag.fit(["好吃", "好"], config, 0, None)
-    >>> bag.vocabulary
+    >>> list(bag.vocabulary)
     ['吃', '好']
     >>> bag.encode(["好好", None]).parts["ids"].tolist()
     [3]
@@ -46,10 +47,12 @@ class NgramBag(Encoder):
 
     array_kind: ClassVar[Kind] = "bag"
 
-    def __init__(self, config: BagConfig, vocabulary: list[str], idf: np.ndarray | None, collisions: int = 0) -> None:
+    def __init__(
+        self, config: BagConfig, vocabulary: Sequence[str], idf: np.ndarray | None, collisions: int = 0
+    ) -> None:
         super().__init__()
         self.config = config
-        self.vocabulary = vocabulary
+        self.vocabulary = Strings(vocabulary)
         self.collisions = collisions
         """Terms left out at fit because they share a key with another."""
         self._idf = idf
@@ -72,11 +75,11 @@ class NgramBag(Encoder):
     def restore(cls, state: EncoderState) -> NgramBag:
         """The encoder that gave `state`."""
         config = BagConfig.model_validate(state.json["config"])
-        return cls(config, list(state.json["vocabulary"]), state.tensors.get("idf"), state.json["collisions"])
+        return cls(config, state.json["vocabulary"], state.tensors.get("idf"), state.json["collisions"])
 
     def state(self) -> EncoderState:
         """JSON `config`, `vocabulary`, `collisions`; tensor `idf` [V] float32 where it is used."""
-        about = {"config": self.config.identity(), "vocabulary": self.vocabulary, "collisions": self.collisions}
+        about = {"config": self.config.identity(), "vocabulary": list(self.vocabulary), "collisions": self.collisions}
         return EncoderState(about, {} if self._idf is None else {"idf": self._idf}, personal=True)
 
     @property

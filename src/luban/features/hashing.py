@@ -25,8 +25,9 @@ class HashTable:
     def __init__(self, keys: np.ndarray, first: int) -> None:
         bits = max(4, int(4 * len(keys) - 1).bit_length() if len(keys) else 4)
         self._shift = np.uint64(64 - bits)
-        self._keys = np.zeros((1 << bits) + len(keys) + 1, np.uint64)
-        self._numbers = np.zeros(len(self._keys), np.int32)
+        self._keys = np.concatenate([np.zeros(first, np.uint64), keys])
+        """By number: slots hold numbers alone, which takes a third of the memory."""
+        self._numbers = np.zeros((1 << bits) + len(keys) + 1, np.int32)
         self._fill(keys, first)
 
     def _fill(self, keys: np.ndarray, first: int) -> None:
@@ -37,8 +38,6 @@ class HashTable:
             self._numbers[at[free]] = pending[free]
             lost = self._numbers[at] != pending
             pending, at = pending[lost], at[lost] + 1
-        taken = np.flatnonzero(self._numbers)
-        self._keys[taken] = keys[self._numbers[taken] - first]
 
     def _home(self, keys: np.ndarray) -> np.ndarray:
         home: np.ndarray = (keys * _SPREAD >> self._shift).view(np.int64)
@@ -48,7 +47,7 @@ class HashTable:
         """The numbers [N] int32 of these keys [N] uint64, 0 where a key is not there."""
         at = self._home(keys)
         numbers = self._numbers.take(at)
-        open_ = (self._keys.take(at) != keys) & (numbers != 0)
+        open_ = (self._keys.take(numbers) != keys) & (numbers != 0)
         pending = open_.nonzero()[0]
         if not len(pending):
             return numbers
@@ -57,7 +56,7 @@ class HashTable:
         while len(pending):
             at += 1
             there = self._numbers.take(at)
-            same = self._keys.take(at) == keys
+            same = (self._keys.take(there) == keys) & (there != 0)
             numbers[pending[same]] = there[same]
             more = ((there != 0) & ~same).nonzero()[0]
             pending, at, keys = pending[more], at[more], keys[more]

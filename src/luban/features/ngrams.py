@@ -164,9 +164,19 @@ def window_keys(keys: np.ndarray, ngram_min: int, ngram_max: int) -> tuple[np.nd
     return flat[sum(sizes[: ngram_min - 1]) :], sizes[ngram_min - 1 :]
 
 
+_BLOCK = 1 << 13
+"""Terms whose keys are made at once: more would leave large tables of powers behind."""
+
+
 def term_keys(terms: Sequence[str], config: BagConfig) -> np.ndarray:
     """The keys [V] uint64 of n-grams as strings (as `Units.strings` gives them)."""
-    codes, ends = _codes(list(terms))
+    strings = list(terms)
+    blocks = [_term_keys(strings[start : start + _BLOCK], config) for start in range(0, len(strings), _BLOCK)]
+    return np.concatenate([np.zeros(0, np.uint64), *blocks])
+
+
+def _term_keys(terms: list[str], config: BagConfig) -> np.ndarray:
+    codes, ends = _codes(terms)
     found = _words(codes, ends, 0) if config.analyzer == "word" else Units(codes + _ONE, ends, codes, None, None, 0)
     first = np.append(0, found.ends[:-1] + 1)[: len(terms)]
     lengths = found.ends - first
