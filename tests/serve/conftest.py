@@ -119,7 +119,7 @@ def bundle(monkeypatch: pytest.MonkeyPatch) -> FakeBundle:
     """The bundle that every server of this test loads first; odd versions are refused from 3 on."""
     first = FakeBundle()
 
-    def load(folder: Path) -> FakeBundle:
+    def load(folder: Path, num_threads: int = 1) -> FakeBundle:
         version = int(folder.name)
         if version == 13:
             raise BundleError("`model.onnx` was changed.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +36,7 @@ def serve(
         str | None, typer.Option(help="Address to listen on; others than loopback need LUBAN_API_KEY.")
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that answer on one socket.", min=1)] = None,
     no_key: Annotated[bool, typer.Option("--no-key", help="Answer everybody, although no API key is set.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -45,8 +48,17 @@ def serve(
     from luban.serve.origins import FolderOrigin
     from luban.serve.roster import roster
     from luban.serve.server import serve as run_server
+    from luban.serve.server import serve_by_workers
+    from luban.serve.worker import Worker
 
-    said = {"host": host, "port": port, "no_key": no_key or None, "models": tuple(model) if model else None}
+    worker = Worker.of(os.environ)
+    said = {
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "no_key": no_key or None,
+        "models": tuple(model) if model else None,
+    }
     changes: dict[str, object] = {name: value for name, value in said.items() if value is not None}
     if bundle and model:
         raise ConfigError("--bundle and --model exclude each other.", "Serve folders, or models of the project.")
@@ -64,7 +76,12 @@ def serve(
         else:
             typer.echo(f"Serving at {address}  (Ctrl-C ends)")
 
-    run_server(origins, config, ready, home=home)
+    if worker is not None:
+        run_server(origins, config, lambda address: worker.ready(), home=home, worker=worker)
+    elif config.workers > 1:
+        serve_by_workers([sys.executable, "-m", "luban", *sys.argv[1:]], config, ready, home=home)
+    else:
+        run_server(origins, config, ready, home=home)
 
 
 def _with(config: ServeConfig, said: dict[str, object]) -> ServeConfig:

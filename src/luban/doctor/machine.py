@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from luban.doctor.finding import Finding
+from luban.engine.cores import CGROUP, num_cores, quota
 
 AREA = "machine"
 GB = 1e9
 LOW_MEMORY_GB = 2.0
 LOW_DISK_GB = 2.0
-_CGROUP = Path("/sys/fs/cgroup")
+_CGROUP = CGROUP
 
 
 def machine(state: Path | None) -> Iterator[Finding]:
@@ -38,26 +39,12 @@ def _python() -> Finding:
 
 
 def _cores() -> Finding:
-    usable, there, quota = num_cores(), os.cpu_count() or 1, _quota()
+    usable, there, limit = num_cores(), os.cpu_count() or 1, quota(_CGROUP)
     text = f"{usable} of {there}"
-    if quota is not None and quota < usable:
-        mend = f"--set train.num_threads={max(round(quota), 1)}: more threads than that wait for each other"
-        return Finding(AREA, "cores", "warn", f"{text}, of which this container may use {quota:g}", mend)
+    if limit is not None and limit < usable:
+        mend = f"--set train.num_threads={max(round(limit), 1)}: more threads than that wait for each other"
+        return Finding(AREA, "cores", "warn", f"{text}, of which this container may use {limit:g}", mend)
     return Finding(AREA, "cores", "ok", text)
-
-
-def num_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _quota() -> float | None:
-    """Cores' worth of time that a container may use, or None where nothing limits it."""
-    try:
-        limit, period = (_CGROUP / "cpu.max").read_text("ascii").split()
-        return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        return None
 
 
 def _memory() -> Finding:

@@ -12,7 +12,8 @@ from pathlib import Path
 from luban.catalog import FAMILIES
 from luban.doctor.finding import Finding
 from luban.doctor.installed import has_extra
-from luban.doctor.machine import nearest_folder, num_cores
+from luban.doctor.machine import nearest_folder
+from luban.engine.cores import num_cores
 from luban.errors import LubanError
 from luban.store.home import STATE
 from luban.store.ledger import Ledger

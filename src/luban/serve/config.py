@@ -65,6 +65,11 @@ class ServeConfig(Config):
     """Largest request body."""
     max_rows: int = Field(10_000, ge=1)
     """Most rows of one request."""
+    workers: int = Field(1, ge=1, le=256)
+    """Processes that answer, all on one listening socket; one that dies is started again. More than there are cores
+    do not pay."""
+    model_threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
+    """Threads of ONNX Runtime for each model; `auto`: the cores that this process may use, shared among the workers."""
     batching: BatchingConfig = Field(default_factory=BatchingConfig)
     num_threads: int = Field(2, ge=1, le=64)
     """Threads that answer larger requests; small ones are answered at once on the event loop."""

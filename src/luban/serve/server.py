@@ -8,6 +8,7 @@ or one without end, is cut off.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import ipaddress
@@ -18,16 +19,18 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
 
+from luban.engine.cores import usable_cores
 from luban.errors import ServeError
-from luban.serve import log
+from luban.serve import live, log
 from luban.serve.app import App
+from luban.serve.board import Board
 from luban.serve.breaker import end_process
 from luban.serve.config import ServeConfig
 from luban.serve.direct import DirectProtocol
@@ -36,6 +39,8 @@ from luban.serve.fleet import Fleet, Origins
 from luban.serve.keys import VARIABLE, Keys
 from luban.serve.memory import Memory
 from luban.serve.origins import Origin
+from luban.serve.supervisor import Supervisor
+from luban.serve.worker import Worker
 
 if TYPE_CHECKING:
     from luban.store.home import Home
@@ -52,15 +57,20 @@ def serve(
     ready: Callable[[str], None],
     environment: Mapping[str, str] | None = None,
     home: Home | None = None,
+    worker: Worker | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then return.
 
     `ready` is called with the address (`http://127.0.0.1:8000`) once requests are answered; `home` is the
     project's state, None for a bundle in a folder, which has none. Raises
-    ServeError where it cannot listen or must not, BundleError where a folder's bundle cannot be served.
+    ServeError where it cannot listen or must not, BundleError where a folder's bundle cannot be served. `worker`: this
+    process is one of several; without it, `config.workers` must be 1 (see `serve_by_workers`).
     """
+    if worker is None and config.workers > 1:
+        raise ServeError(f"`workers` must be 1 here, but got {config.workers}.", "Use `luban serve --workers N`.")
     log.set_up()
-    with _running(origin, config, os.environ if environment is None else environment, home) as (server, listening):
+    environment = os.environ if environment is None else environment
+    with _running(origin, config, environment, home, worker) as (server, listening):
         server.on_ready = ready
         # What is loaded stays: the collector need not look through it again and again while requests wait.
         gc.collect()
@@ -72,6 +82,26 @@ def serve(
         num_hung = server.guarding.breaker.num_hung
     if num_hung:
         end_process(0)
+
+
+def serve_by_workers(
+    command: Sequence[str],
+    config: ServeConfig,
+    ready: Callable[[str], None],
+    environment: Mapping[str, str] | None = None,
+    home: Home | None = None,
+) -> None:
+    """The same by `config.workers` processes on one socket: each is `command` with a `Worker` in its environment."""
+    log.set_up()
+    environment = os.environ if environment is None else environment
+    with contextlib.closing(Door.open(config, environment, home)) as door:
+        door.start()
+        listening = listen(config, door)
+    address = address_of(listening)
+    with contextlib.closing(listening):
+        stop_s = config.drain_s + config.stop_timeout_s
+        Supervisor(command, config.workers, listening, environment, stop_s).run(lambda: ready(address))
+    LOG.info("stopped")
 
 
 @contextlib.contextmanager
@@ -99,19 +129,31 @@ def serving(
 
 @contextlib.contextmanager
 def _running(
-    origin: Origin | Origins, config: ServeConfig, environment: Mapping[str, str], home: Home | None
+    origin: Origin | Origins,
+    config: ServeConfig,
+    environment: Mapping[str, str],
+    home: Home | None,
+    worker: Worker | None = None,
 ) -> Iterator[tuple[_Server, socket.socket]]:
-    door = Door.open(config, environment, home)
+    door = Door.open(config, environment, home, None if worker is None else worker.board)
     door.start()
-    with contextlib.closing(door), contextlib.closing(listen(config, door)) as listening:
-        with _loaded(origin, config, door, home) as app:
-            yield _Server(app, config), listening
+    if worker is not None and worker.index:
+        # Jobs have processes of their own: those of one worker do.
+        config = config.model_copy(update={"jobs": config.jobs.model_copy(update={"workers": 0})})
+    with (
+        contextlib.closing(door),
+        contextlib.closing(listen(config, door) if worker is None else worker.take()) as listening,
+        _loaded(origin, config, door, home) as app,
+    ):
+        app.metrics.board = Board(worker.board) if worker is not None else None
+        yield _Server(app, config), listening
 
 
 @contextlib.contextmanager
 def _loaded(origin: Origin | Origins, config: ServeConfig, door: Door, home: Home | None) -> Iterator[App]:
     origins = origin if isinstance(origin, Origins) else Origins((origin,))
-    fleet = Fleet(origins, config.poll_s, Memory(config.memory), any_version=config.any_version)
+    load = partial(live.load, num_threads=model_threads(config))
+    fleet = Fleet(origins, config.poll_s, Memory(config.memory), load, any_version=config.any_version)
     fleet.start()
     app = App(fleet, config, door, home)
     try:
@@ -133,6 +175,13 @@ def application(
     door.start()
     with contextlib.closing(door), _loaded(origin, config, door, home) as app:
         yield app
+
+
+def model_threads(config: ServeConfig) -> int:
+    """Threads of ONNX Runtime for each model of one process."""
+    if config.model_threads != "auto":
+        return config.model_threads
+    return max(1, usable_cores() // config.workers)
 
 
 def listen(config: ServeConfig, keys: Keys | Door) -> socket.socket:
@@ -194,10 +243,13 @@ class _Server(uvicorn.Server):
         self.guarding = app.guarding
         self._drain_s = config.drain_s
         self._stop_at = math.inf
+        self._publishing: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then tell the address."""
         await self._app.companions.start()
+        # Tells its figures to the other workers, where there are any.
+        self._publishing = asyncio.get_running_loop().create_task(self._app.metrics.publish())
         await super().startup(sockets=sockets)
         if self.started and sockets:
             address = address_of(sockets[0])
@@ -208,6 +260,8 @@ class _Server(uvicorn.Server):
         """Stop what lives beside the application, then finish what runs."""
         await self._app.companions.stop()
         await super().shutdown(sockets=sockets)
+        if self._publishing is not None:
+            self._publishing.cancel()
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether to stop now."""
