@@ -6,6 +6,7 @@ A page says where a table belongs by two comments; what stands between them is r
 
     <!-- settings: train -->  …  <!-- end -->        fields of a Config
     <!-- command: models promote -->  …  <!-- end --> arguments and options of a command
+    <!-- figures: all -->  …  <!-- end -->           figures of a server
 
 The tests compare; they never write. What a table has no words for stands in the page around it.
 """
@@ -25,10 +26,11 @@ from pydantic.fields import FieldInfo
 from luban.catalog import CATALOGS, TASKS, Choice, Config
 from luban.cli.main import app
 from luban.project import Project
+from luban.serve.figures import FIGURES
 from luban.train.tune.space import searched
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide"
-BLOCK = re.compile(r"(<!-- (settings|command): ([^\n]+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (settings|command|figures): ([^\n]+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 _LONGEST = 90
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
@@ -137,6 +139,15 @@ def _plain(value: Any) -> Any:
     return value.model_dump(mode="json", exclude_defaults=True) if isinstance(value, BaseModel) else value
 
 
+def figures_table() -> str:
+    """All figures of a server as a Markdown table."""
+    lines = ["| figure | kind | labels | what it is |", "|---|---|---|---|"]
+    for name, figure in FIGURES.items():
+        labels = ", ".join(f"`{label}`" for label in figure.labels)
+        lines.append(f"| `{name}` | {figure.kind} | {labels} | {figure.help} |")
+    return "\n".join(lines) + "\n"
+
+
 def commands() -> dict[str, Any]:
     """Every command by its words, groups left out."""
     found: dict[str, Any] = {}
@@ -175,7 +186,10 @@ def filled(text: str) -> str:
 
     def table(match: re.Match[str]) -> str:
         opening, kind, name, _, closing = match.groups()
-        made = settings_table(configs()[name]) if kind == "settings" else command_table(commands()[name])
+        if kind == "figures":
+            made = figures_table()
+        else:
+            made = settings_table(configs()[name]) if kind == "settings" else command_table(commands()[name])
         return f"{opening}\n{made}\n{closing}"
 
     return BLOCK.sub(table, text)

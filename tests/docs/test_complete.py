@@ -10,8 +10,7 @@ import pytest
 from luban.catalog import CATALOGS, GATES, Catalog
 from luban.evaluate.metrics import METRICS
 from luban.project import RESERVED
-from luban.serve.live import FolderOrigin, LiveBundle
-from luban.serve.metrics import Metrics
+from luban.serve.figures import FIGURES
 from luban.serve.problems import KINDS
 from luban.templates import TEMPLATES
 
@@ -81,13 +80,10 @@ def test_every_gate_is_explained() -> None:
 
 
 def test_names_that_are_met_are_explained() -> None:
-    served = {
-        metric.name for metric in Metrics(LiveBundle(FolderOrigin(Path()), 1.0)).registry.collect()
-        if metric.name.startswith("luban_")
-    }  # fmt: skip
     for page, names in {
         "evaluate": METRICS,
-        "serve": {*KINDS, *served},
+        "serve": KINDS,
+        "watch": FIGURES,
         "project-file": RESERVED,
         "init": TEMPLATES,
     }.items():
