@@ -116,6 +116,7 @@ def test_files_and_rows_are_answered_in_their_own_form(api: httpx.Client) -> Non
     assert {json.loads(line)["label"] for line in api.get(found["jsonl"]["result"]).text.splitlines()} == {"bad", None}
     listed = api.get("/v1/jobs?status=done").json()["jobs"]
     assert {job["id"] for job in listed} == set(ids.values())
+    assert 'luban_jobs{status="done"} 4.0' in api.get("/metrics").text
     assert api.head(found["csv"]["result"]).headers["content-length"] == str(len(result.content))
 
 

@@ -85,7 +85,9 @@ class App:
         self.metrics.add(QueueGauges(self._batcher, config.max_waiting))
         self.metrics.add(self._batcher.runs)
         own = (Predicting(self.desk, config), Models(fleet), OpenInference(self.desk, config))
-        groups = (*own, Jobs(self.desk, config, home), *self._learning.groups(self.desk))
+        jobs = Jobs(self.desk, config, home)
+        self.metrics.add_slow(jobs.samples)
+        groups = (*own, jobs, *self._learning.groups(self.desk))
         self.companions = companions_of(config, self.desk, door, self.metrics.request, home)
         self.router = Router([*(route for group in groups for route in group.routes()), *self._own_routes()])
 

@@ -31,6 +31,7 @@ from luban.serve import jobs_described as described
 from luban.serve.asking import read_options
 from luban.serve.config import ServeConfig
 from luban.serve.desk import Desk
+from luban.serve.figures import Sample
 from luban.serve.fleet import LATER
 from luban.serve.job_files import ROWS, Form, answered_in, form_named, form_of_type
 from luban.serve.job_work import INPUT, KIND, MARK, OUTPUT
@@ -147,6 +148,13 @@ class Jobs:
         name = f"{OUTPUT}-{job.id[:8]}{form.ending}"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(b"", 200, form.media_types[0], headers, folder / f"{OUTPUT}{form.ending}")
+
+    def samples(self) -> list[Sample]:
+        """How many jobs there are, for the metrics. Looks into the ledger."""
+        if self._home is None:
+            return []
+        counts = JobQueue(self._home.ledger).counts()
+        return [Sample("luban_jobs", (status,), counts.get(status, 0)) for status in described.STATUSES]
 
     def _open(self) -> tuple[JobQueue, Home]:
         if self._home is None:
