@@ -141,7 +141,7 @@ def _told(finding: Attribution, config: ReasonsConfig) -> Json:
         "base": finding.base,
         "output": finding.output,
         "parts": parts,
-        "rest": sum(share.value for share in rest),
+        "rest": sum((share.value for share in rest), 0.0),
         "sentence": sentence(finding, config.language),
     }
 
