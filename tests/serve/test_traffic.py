@@ -141,3 +141,47 @@ def test_a_server_that_starts_with_a_bad_canary_serves_the_champion(house: House
         until(lambda: client.post("/v1/predict", json=ROW).json()["version"] == 3)
         loads = 'luban_model_refusals_total{model="reviews"} 1.0'
         assert loads in client.get("/metrics").text, "what was refused is not loaded again at each look"
+
+
+class TestOverHttp:
+    def test_a_pipeline_rolls_out(self, house: House) -> None:
+        for _ in range(3):
+            house.release()
+        with house.server() as address, httpx.Client(base_url=f"{address}/v1/deployments/", timeout=20) as client:
+            assert client.get("reviews").json()["arms"][0]["version"] == 1
+            found = client.post("reviews/weights", json={"shares": {"2": 0.25}, "reason": "try it"}).json()
+            assert [(arm["arm"], arm["version"], arm["share"]) for arm in found["arms"]] == [
+                ("champion", 1, 0.75),
+                ("v2", 2, 0.25),
+            ]
+            assert client.post("reviews/shadow", json={"versions": [3]}).json()["shadows"][0]["shadow"] == 3
+            rule = {"steps": [0.1], "step_s": 60}
+            found = client.post("reviews/canary", json={"version": 2, "rule": rule}).json()
+            assert (found["canary"]["status"], found["arms"][1]["share"]) == ("running", 0.1)
+            again = client.post("reviews/test", json={"version": 3})
+            assert (again.status_code, again.json()["type"]) == (409, "urn:luban:problem:not-now")
+            assert client.post("reviews/rollback").json()["canary"]["status"] == "rolled back"
+            assert client.post("reviews/test", json={"version": 2}).json()["test"]["status"] == "running"
+            assert client.post("reviews/stop", json={"reason": "enough"}).json()["test"]["status"] == "stopped"
+            assert client.post("reviews/promote", json={"version": 2}).json()["arms"][0]["version"] == 2
+        assert house.trail("stop")[0] == ("anybody", "enough")
+
+    @pytest.mark.parametrize(
+        ("path", "body", "status"),
+        [
+            ("nothing/rollback", {}, 404),
+            ("reviews/rollback", {}, 409),
+            ("reviews/promote", {"version": 9}, 409),
+            ("reviews/promote", {"version": 10**30}, 422),
+            ("reviews/weights", {"shares": {"two": 0.5}}, 422),
+            ("reviews/weights", {"shares": {"1": 0.5}}, 409),
+            ("reviews/canary", {"version": 1, "rule": {"steps": [0.5, 0.1]}}, 422),
+            ("reviews/canary", [], 422),
+        ],
+    )
+    def test_what_cannot_be(self, house: House, path: str, body: object, status: int) -> None:
+        house.release()
+        with house.server() as address:
+            response = httpx.post(f"{address}/v1/deployments/{path}", json=body)
+        assert response.status_code == status, response.text
+        assert house.now.revision == 0

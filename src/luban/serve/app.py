@@ -71,7 +71,7 @@ class App:
         self._batcher = Batcher(config.num_threads, config.max_waiting, config.batching, self.guarding.breaker)
         self._learning = Learning(fleet, config, home)
         self._learning.tell(self.metrics)
-        self._deployed = Deployed(fleet, config.traffic, home)
+        self._deployed = Deployed(fleet, config, home)
         self._deployed.tell(self.metrics)
         finishers: Sequence[Finisher] = (*self.guarding.finishers, *self._learning.finishers)
         guarding, learning = self.guarding.listeners, self._learning.listeners
@@ -87,7 +87,7 @@ class App:
         own = (Predicting(self.desk, config), Models(fleet), OpenInference(self.desk, config))
         jobs = Jobs(self.desk, config, home)
         self.metrics.add_slow(jobs.samples)
-        groups = (*own, jobs, *self._learning.groups(self.desk))
+        groups = (*own, jobs, self._deployed.paths, *self._learning.groups(self.desk))
         self.companions = companions_of(config, self.desk, door, self.metrics.request, home)
         self.router = Router([*(route for group in groups for route in group.routes()), *self._own_routes()])
 

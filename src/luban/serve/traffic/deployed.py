@@ -12,37 +12,39 @@ from luban.release.deployments import Deployments
 from luban.release.registry import Registry
 from luban.serve.traffic.control import Leader
 from luban.serve.traffic.counting import Counting, Writer, refused
+from luban.serve.traffic.paths import Rollouts
 from luban.serve.traffic.shadows import Shadows
 from luban.store.process import sign
 
 if TYPE_CHECKING:
+    from luban.serve.config import ServeConfig
     from luban.serve.desk import Listener
     from luban.serve.fleet import Fleet
     from luban.serve.metrics import Metrics
-    from luban.serve.traffic.config import TrafficConfig
     from luban.store.home import Home
 
 
 class Deployed:
     """The parts of one application. Threads begin here, and end with `close`."""
 
-    def __init__(self, fleet: Fleet, config: TrafficConfig, home: Home | None) -> None:
+    def __init__(self, fleet: Fleet, config: ServeConfig, home: Home | None) -> None:
         self.listeners: Sequence[Listener] = ()
-        self.deployments: Deployments | None = None
         self._shadows: Shadows | None = None
         self._writer: Writer | None = None
         self._leader: Leader | None = None
         if home is None:
+            self.paths = Rollouts(fleet, config, None, None)
             return
         ledger = home.ledger
-        deployments = self.deployments = Deployments(ledger, Registry(ledger, home.store))
-        counting, shadows = Counting(), Shadows(config.shadow_waiting)
+        deployments = Deployments(ledger, Registry(ledger, home.store))
+        self.paths = Rollouts(fleet, config, ledger, deployments)
+        counting, shadows = Counting(), Shadows(config.traffic.shadow_waiting)
         self.listeners = (counting, shadows)
         sources = [counting.figures, shadows.rows, lambda: refused(fleet, deployments.read)]
-        self._shadows, self._writer = shadows, Writer(ledger, str(sign()), config.write_s, sources)
+        self._shadows, self._writer = shadows, Writer(ledger, str(sign()), config.traffic.write_s, sources)
         self._writer.start()
-        if config.lead:
-            self._leader = Leader(ledger, deployments, fleet.names, config.write_s)
+        if config.traffic.lead:
+            self._leader = Leader(ledger, deployments, fleet.names, config.traffic.write_s)
             self._leader.start()
 
     def tell(self, metrics: Metrics) -> None:
@@ -58,3 +60,4 @@ class Deployed:
             self._shadows.stop()
         if self._writer is not None:
             self._writer.stop()
+        self.paths.close()
