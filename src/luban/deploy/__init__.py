@@ -2,6 +2,7 @@
 
 TARGETS = {
     "container": ".container:Container",
+    "compose": ".compose:Compose",
     "vm": ".vm:Vm",
     "proxy": ".proxies.target:Proxy",
     "kubernetes": ".kubernetes:Kubernetes",

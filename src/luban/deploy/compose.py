@@ -1,0 +1,113 @@
+"""Target `compose`: servers, a proxy, Prometheus and Grafana on one machine with Docker or Podman Compose.
+
+Decided here: servers have fixed addresses in a network of their own, because NGINX looks names up once, when it
+starts, and a container that is made anew would else be lost to it; servers reach nothing outside, and nothing
+outside but the proxy reaches them; secrets are files in `secrets/`, a folder that is for its owner alone. Figures
+are read without a key within that network, so that Prometheus holds none; the proxy does not give them out.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pydantic import Field, field_validator
+
+from luban.deploy.base import Deployment, File, Target
+from luban.deploy.container import PORT, Container, image_files
+from luban.deploy.proxies.front import FILES, behind_proxy, proxy_file, stop_s
+from luban.deploy.proxies.target import ProxySettings, front_of
+from luban.deploy.templates import render
+from luban.deploy.watch.target import WHERE_DASHBOARDS, Monitoring
+from luban.errors import ConfigError
+
+KIND = "compose"
+PLACES = {"nginx": "/etc/nginx/conf.d/default.conf", "haproxy": "/usr/local/etc/haproxy/haproxy.cfg"}
+CERTIFICATE = "/run/secrets/cert.pem"
+_IMAGE = r"^[a-z0-9._/:@-]*$"
+_FIRST = 11
+
+
+class Compose(Target):
+    """Servers behind NGINX or HAProxy, Prometheus with rules, Grafana with a dashboard; secrets as files."""
+
+    class Config(ProxySettings):
+        """What runs beside the servers."""
+
+        base: str = Field("", pattern=_IMAGE)
+        """Base image of the servers, as of `container`."""
+        subnet: str = "172.30.86.0/24"
+        """Addresses of the servers' network; another one where this is taken."""
+        proxy_image: str = Field("", pattern=_IMAGE)
+        """Image of the proxy; by default NGINX 1.28 or HAProxy 3.2."""
+        prometheus_image: str = Field("prom/prometheus:v3.5.0", pattern=_IMAGE)
+        """Image of Prometheus."""
+        grafana_image: str = Field("grafana/grafana:12.2.0", pattern=_IMAGE)
+        """Image of Grafana."""
+        grafana_port: int = Field(3000, ge=1, le=65_535)
+        """Port of Grafana, on loopback alone."""
+        keep_days: int = Field(40, ge=1)
+        """Days for which Prometheus keeps figures; alerts look back 30."""
+
+        @field_validator("subnet")
+        @classmethod
+        def _is_private(cls, value: str) -> str:
+            network = ipaddress.ip_network(value)
+            if network.version != 4 or not network.is_private or network.prefixlen > 26:
+                raise ValueError(f"must be a private IPv4 network of at least 64 addresses, but is {value}")
+            return value
+
+    def carries_bundle(self, plan: Deployment) -> bool:
+        """Unless servers follow the ledger."""
+        return plan.config.model_from == "bundle"
+
+    def files(self, plan: Deployment) -> Sequence[File]:
+        """compose.yaml, what the image is built from, and the configuration of proxy, Prometheus and Grafana."""
+        servers = tuple(f"{address}:{PORT}" for address in self._addresses(plan))
+        settings = {"certificate": CERTIFICATE, "certificate_key": f"{CERTIFICATE}.key"}
+        front = replace(front_of(plan, self.config.model_copy(update=settings), servers), log="/dev/stdout")
+        image = Container.Config(base=self.config.base)
+        return [
+            File("compose.yaml", render("compose/compose.yaml", KIND, plan, self._values(plan))),
+            proxy_file(plan.config.proxy, KIND, plan, front),
+            *image_files(KIND, plan, image, self.carries_bundle(plan)),
+            *self._watching(plan, servers),
+        ]
+
+    def _watching(self, plan: Deployment, servers: tuple[str, ...]) -> list[File]:
+        watching = Monitoring(Monitoring.Config(servers=servers, prometheus="http://prometheus:9090"))
+        was, now = (f"`luban deploy {kind}`" for kind in (watching.kind or "monitoring", KIND))
+        return [File(file.path, file.text.replace(was, now, 1)) for file in watching.files(plan)]
+
+    def next_steps(self, plan: Deployment) -> Sequence[str]:
+        """See Target."""
+        return (
+            "(umask 077 && mkdir -p secrets)          # for its owner alone; in it, containers' users may read",
+            "openssl rand -hex 32 >secrets/api_key; openssl rand -hex 16 >secrets/grafana_password",
+            f"cp CERTIFICATE secrets/cert.pem; cp PRIVATE-KEY secrets/cert.pem.key     # of {plan.config.host}",
+            "chmod 444 secrets/*",
+            "docker compose up --build --detach --wait",
+        )
+
+    def _addresses(self, plan: Deployment) -> list[str]:
+        network = ipaddress.ip_network(self.config.subnet)
+        num = max(2, plan.config.replicas)
+        if _FIRST + num >= network.num_addresses - 1:
+            raise ConfigError(f"`subnet` {network} has no room for {num} servers.", "Take a larger one.")
+        return [str(network[_FIRST + number]) for number in range(num)]
+
+    def _values(self, plan: Deployment) -> dict[str, object]:
+        proxy, config = plan.config.proxy, self.config
+        default = {"nginx": "nginx:1.28-alpine", "haproxy": "haproxy:3.2-alpine"}[proxy]
+        environment = {
+            **behind_proxy(plan), "LUBAN__SERVE__HOST": "0.0.0.0", "LUBAN__SERVE__PORT": str(PORT),
+            "LUBAN__SERVE__OPEN_METRICS": "true", "LUBAN_API_KEY_FILE": "/run/secrets/api_key",
+        }  # fmt: skip
+        return {
+            "config": config, "addresses": self._addresses(plan), "port": PORT, "environment": environment,
+            "stop_s": stop_s(plan), "follows": plan.config.model_from == "project",
+            "proxy_image": config.proxy_image or default, "proxy_file": FILES[proxy], "proxy_at": PLACES[proxy],
+            "published": [config.port, *([config.plain_port] if config.tls and config.plain_port else [])],
+            "dashboards_at": WHERE_DASHBOARDS,
+        }  # fmt: skip
