@@ -36,7 +36,7 @@ def picked(version: int = 1, arm: str = "champion") -> Any:
 
 def reply(answers: list[dict[str, Any]], version: int = 1) -> Any:
     errors = sum("error" in one for one in answers)
-    return SimpleNamespace(answers=answers, num_errors=errors, seconds=0.002, picked=picked(version))
+    return SimpleNamespace(answers=answers, num_errors=errors, seconds=0.002, picked=picked(version), marked=None)
 
 
 def values(samples: list[Sample], name: str) -> dict[tuple[str, ...], Any]:
@@ -73,6 +73,16 @@ def test_lists_of_values_are_counted_one_by_one() -> None:
     metrics.answered(ANY, reply([{"label": ["a", "b"]}, {"label": ["a"]}, {"error": "no"}]))
     found = values(metrics.samples(), "luban_answers_total")
     assert {labels[-1]: count for labels, count in found.items()} == {"a": 2, "b": 1}
+
+
+def test_rows_that_are_outside_or_marked_are_counted() -> None:
+    metrics = Metrics()
+    found = reply([{"outside": ["stars"]}, {"outside": []}, {"label": "a"}])
+    found.marked = {2: ["confidence"]}
+    metrics.answered(ANY, found)
+    samples = metrics.samples()
+    assert list(values(samples, "luban_rows_outside_total").values()) == [1]
+    assert list(values(samples, "luban_rows_marked_total").values()) == [1]
 
 
 def test_failures_are_counted_by_what_became_of_them() -> None:

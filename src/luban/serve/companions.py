@@ -53,7 +53,7 @@ class Companions:
 
 
 def companions_of(
-    config: ServeConfig, desk: Desk, door: Door, account: Callable[[str, int, float], None], home: Home | None
+    config: ServeConfig, desk: Desk, door: Door, account: Callable[[str, int, float, str], None], home: Home | None
 ) -> Companions:
     """What the settings ask for. Raises MissingExtra."""
     found = Companions()

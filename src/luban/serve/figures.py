@@ -49,7 +49,7 @@ FIGURES: dict[str, Figure] = {
     # requests, whatever they ask for
     "luban_requests_total": Figure("counter", "Requests by route and status.", ("route", "status")),
     "luban_request_seconds": Figure("histogram", "Time from a request's head to its answer.", ("route", "outcome")),
-    "luban_open_requests": Figure("gauge", "Requests that have come and are not answered yet."),
+    "luban_open_requests": Figure("gauge", "Requests that were let in and are not answered yet."),
     "luban_problems_total": Figure("counter", "Requests without an answer, by kind of problem.", ("kind",)),
     # questions to a model
     "luban_model_requests_total": Figure("counter", "Questions to a model, by outcome.", (*ARM, "outcome")),
@@ -99,8 +99,7 @@ FIGURES: dict[str, Figure] = {
     "luban_records_written_total": Figure("counter", "Answers that were recorded."),
     "luban_records_dropped_total": Figure("counter", "Answers that were not recorded, for want of room."),
     "luban_reviews": Figure("gauge", "Rows in the review queue.", ("model", "status"), "max"),
-    "luban_feedback_total": Figure("counter", "Truths that came to /v1/feedback.", ("model",)),
-    "luban_truths": Figure("gauge", "Answers of the last days whose truth is known.", ("model", "version"), "max"),
+    "luban_truths": Figure("gauge", "Answers of the last 7 days whose truth is known.", ("model", "version"), "max"),
     "luban_live_accuracy_ratio": Figure("gauge", "Share of these that were right.", ("model", "version"), "max"),
     "luban_jobs": Figure("gauge", "Jobs by status.", ("status",), "max"),
     # the server

@@ -62,7 +62,7 @@ _HEAD_BYTES = 64 * 1024
 LetIn = Callable[[str, str], Caller]
 """Who sends `authorization` and `x-api-key`. Raises Problem."""
 Call = Callable[..., Awaitable[Any]]
-Account = Callable[[str, int, float], None]
+Account = Callable[[str, int, float, str], None]
 """Counts a call: its name, the HTTP status that says the same as its own, its seconds."""
 
 
@@ -124,18 +124,18 @@ class GrpcService:
 
     async def _answer(self, name: str, call: Call, message: Any, context: Any) -> Any:
         """Run a call, and tell problems as this protocol does."""
-        started, status = time.perf_counter(), 200
+        started, status, kind = time.perf_counter(), 200, ""
         try:
             return await self._tried(name, call, message, context)
         except Problem as problem:
-            status = problem.status
+            status, kind = problem.status, problem.kind
             await self._refuse(problem, context)
         except Exception:
-            status = 500
+            status, kind = 500, "internal"
             LOG.exception("call failed", extra={"fields": {"call": name}})
             await self._refuse(Problem("internal", "An error inside the server; it is in its log.", ""), context)
         finally:
-            self._account(f"/{SERVICE}/{name}", status, time.perf_counter() - started)
+            self._account(f"/{SERVICE}/{name}", status, time.perf_counter() - started, kind)
 
     async def _tried(self, name: str, call: Call, message: Any, context: Any) -> Any:
         for _ in range(2):

@@ -72,6 +72,7 @@ class Guarding:
 
     def figures(self) -> Iterator[Sample]:
         """What was sent away, and why."""
+        yield Sample("luban_open_requests", (), self.shedding.under_way)
         yield Sample("luban_shed_requests_total", (), self.shedding.num_shed)
         yield Sample("luban_concurrency_limit_requests", (), self.shedding.limit)
         yield Sample("luban_limited_requests_total", (), self.limits.num_refused)

@@ -33,7 +33,7 @@ OTHER = "(other)"
 FAILURES = (500, 503, 504)
 SLOW_S = 5.0
 PATIENCE_S = 1.0
-CONFIDENCE = "confidence"
+CONFIDENCE, OUTSIDE = "confidence", "outside"
 _KEY = tuple[str, int | None, str]
 _LOG = logging.getLogger("luban.serve")
 
@@ -57,6 +57,8 @@ class ArmCounts:
             confidence = answer.get(CONFIDENCE)
             if isinstance(confidence, float) and confidence == confidence:  # NaN would stay in the sum for ever
                 self.confidence.observe(confidence)
+            if answer.get(OUTSIDE):
+                self.outside += 1
             value = answer.get(column) if column is not None else None
             if isinstance(value, str):
                 self._value(value)
@@ -87,8 +89,6 @@ class Metrics:
         self._process = ProcessCollector(registry=None)
         self.board: Board | None = None
         """Where all workers tell their figures; None where there is one process."""
-        self.open_requests = 0
-        """Requests that have come and are not answered yet."""
 
     def add(self, source: Source) -> None:
         """Ask this part, too, at each scrape."""
@@ -98,8 +98,10 @@ class Metrics:
         """Ask this, too, in a thread: it may look into the ledger."""
         self._slow.append(ask)
 
-    def request(self, route: str, status: int, seconds: float) -> None:
-        """Count one request."""
+    def request(self, route: str, status: int, seconds: float, kind: str = "") -> None:
+        """Count one request; `kind` is that of the problem it ended in, where nobody else tells."""
+        if kind:
+            self.problem(kind)
         tally = self._requests.get((route, status))
         if tally is None:
             tally = self._requests[route, status] = Tally(self._bounds)
@@ -115,6 +117,8 @@ class Metrics:
         arm.seconds.observe(reply.seconds)
         arm.rows += len(reply.answers)
         arm.errors += reply.num_errors
+        if reply.marked is not None:
+            arm.marked += len(reply.marked)
         arm.count(reply.answers)
 
     def failed(self, question: Question, picked: Picked, error: BaseException) -> None:
@@ -176,7 +180,6 @@ class Metrics:
             yield Sample("luban_request_seconds", key, tally)
         for kind in KINDS:
             yield Sample("luban_problems_total", (kind,), self._problems.get(kind, 0))
-        yield Sample("luban_open_requests", (), self.open_requests)
 
     def _of_arms(self) -> Iterator[Sample]:
         for (model, version, name), arm in list(self._arms.items()):

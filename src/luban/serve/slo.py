@@ -16,8 +16,8 @@ class SloConfig(Config):
     """Share of questions that get an answer, over 30 days: 0.999 leaves 43 minutes."""
     p95_ms: float = execution(100.0, gt=0, le=60_000)
     """Time within which 95 of 100 questions are answered, in milliseconds."""
-    truth_days: int = execution(7, ge=1, le=365)
-    """Days without any truth (feedback) after which an alert is raised."""
+    wants_truth: bool = execution(True)
+    """Raise an alert where a model is asked, but the truth of none of its answers has come for 7 days."""
 
 
 LATENCY_SHARE = 0.95

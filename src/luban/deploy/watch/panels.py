@@ -144,7 +144,7 @@ def _traffic(here: str, model: str) -> list[Panel]:
             ((f"max by (model, version) (luban_live_accuracy_ratio{{{model}}})", "{{model}} v{{version}}"),),
             "percentunit",
         ),
-        Panel("feedback", ((_rate("luban_feedback_total", model, "model"), "{{model}}"),)),
+        Panel("truths", ((f"max by (model, version) (luban_truths{{{model}}})", "{{model}} v{{version}}"),)),
         Panel("reviews", ((f"max by (model, status) (luban_reviews{{{model}}})", "{{model}} {{status}}"),)),
         Panel("jobs", ((f"max by (status) (luban_jobs{{{here}}})", "{{status}}"),), width=4),
         Panel(

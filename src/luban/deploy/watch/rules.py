@@ -14,6 +14,7 @@ from typing import Any
 from luban.deploy.base import Deployment
 from luban.deploy.watch.burn import BURNS, MIN_FAILURES, PERIOD_DAYS, WINDOWS, Burn
 from luban.deploy.watch.words import say
+from luban.serve.learning import SHOWN_S
 from luban.serve.slo import LATENCY_SHARE, needs_bound
 
 Rule = dict[str, Any]
@@ -114,13 +115,15 @@ class Rules:
         yield self._alert("LubanJobsFail", failed, TICKET, "jobs")
 
     def _model(self) -> Iterator[Rule]:
-        one, days = self._one, self._slo.truth_days
+        one, days = self._one, round(SHOWN_S / 86_400)
         yield self._alert("LubanModelStale", f"luban_model_stale{{{one}}} == 1", TICKET, "stale", "10m")
         refused = f"increase(luban_model_refusals_total{{{one}}}[15m]) > 0"
         yield self._alert("LubanBundleRefused", refused, TICKET, "refused")
         yield self._alert("LubanBreakerOpen", f"luban_breaker_open{{{one}}} > 0", PAGE, "breaker", "1m")
+        if not self._slo.wants_truth:
+            return
         asked = f"sum by (job, model) (increase(luban_model_requests_total{{{one}}}[{days}d])) > 0"
-        told = f"sum by (job, model) (increase(luban_feedback_total{{{one}}}[{days}d])) > 0"
+        told = f"sum by (job, model) (luban_truths{{{one}}}) > 0"
         yield self._alert("LubanNoTruth", f"({asked}) unless ({told})", TICKET, "no-truth", "1h", {"days": days})
 
     def _alert(
