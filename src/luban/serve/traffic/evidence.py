@@ -1,22 +1,23 @@
 """What is known of a canary or a test: counts of all servers, and truth as it arrives.
 
 One *unit* is whom chance gave to an arm: a caller with a sticky key, else the request itself. A unit counts once, by
-the first outcomes that came for it (of one request, told at one time): later ones say nothing new about the draw. So
-what is read again from the beginning, after a restart, gives the same. Outcomes are kept apart by the share of the
-draw that they took part in. Answers to who named a version did not take part, and are left out.
+the first outcomes that came for it (of one request, told within a second): later ones say nothing new about the draw.
+So what is read again from the beginning, after a restart, gives the same. Outcomes are kept apart by the share of
+the draw that they took part in. Answers to who named a version did not take part, and are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import groupby
 
 from luban.evaluate.sequential import Moments, Totals
 from luban.serve.outcomes import Outcome, Outcomes
 from luban.serve.traffic.counts import Counts, Row, totals
 
 ACCURACY, ERROR = "accuracy", "error"
+TOGETHER_S = 1.0
+"""Truths of one request that come within so many seconds are one outcome."""
 _PAGE = 1000
 _MOST_PAGES = 50
 Pair = tuple[Moments, Moments]
@@ -130,8 +131,15 @@ class Reader:
 
 
 def _told_together(found: Iterable[Outcome]) -> list[list[Outcome]]:
-    """Neighbours of one request that were told at one time."""
-    return [list(group) for _, group in groupby(found, key=lambda one: (one.request_id, one.told_at))]
+    """Neighbours of one request that were told within a second."""
+    groups: list[list[Outcome]] = []
+    for one in found:
+        first = groups[-1][0] if groups else None
+        if first is not None and one.request_id == first.request_id and one.told_at - first.told_at <= TOGETHER_S:
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    return groups
 
 
 def _value(outcome: Outcome, metric: str) -> float | None:
