@@ -37,8 +37,13 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local step, whole = tonumber(ARGV[1]), tonumber(ARGV[2])
 local needed, wanted = tonumber(ARGV[3]), tonumber(ARGV[4])
-local full = math.max(now, math.min(tonumber(redis.call('GET', KEYS[1]) or '0'), now + whole))
-local room = (now + whole - full) / step
+local full = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0'))
+if full > now + whole + 1000000 then
+  -- No use can have led to this: the clock was set back. The bucket counts as empty from now on.
+  full = now + whole
+  redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil(whole / 1000) + 1000)
+end
+local room = math.max(0, now + whole - full) / step
 if room + 0.000001 < needed then return {'0', tostring((needed - room) * step)} end
 local count = math.max(needed, math.min(wanted, math.floor(room)))
 local after = full + count * step
@@ -91,7 +96,7 @@ class RedisCounts:
             stock.tokens -= cost
             ahead = _ahead(limit)
             if ahead > 1 and stock.tokens < ahead / 2 and not stock.fetching.locked() and now >= stock.empty_until:
-                self._in_background(self._fetch(name, limit, stock, 1))
+                self._in_background(self._fetch(name, limit, stock, 1, ahead=True))
             return 0.0
         if now < stock.empty_until:
             return stock.empty_until - now
@@ -128,15 +133,12 @@ class RedisCounts:
             }
         return self._stocks.setdefault(name, _Stock())
 
-    async def _fetch(self, name: str, limit: LimitConfig, stock: _Stock, cost: float) -> None:
-        """Fill the stock; whoever comes while it is being filled waits for that first."""
+    async def _fetch(self, name: str, limit: LimitConfig, stock: _Stock, cost: float, ahead: bool = False) -> None:
+        """Fill the stock, `ahead` of need or for one who waits; whoever comes meanwhile waits for that first."""
         async with stock.fetching:
             now = time.monotonic()
-            if (
-                self.lost
-                or now < stock.empty_until
-                or (stock.until > now and stock.tokens >= cost + stock.demand > cost)
-            ):
+            filled = stock.until > now and stock.tokens >= cost and not ahead
+            if filled or self.lost or now < stock.empty_until:
                 return
             needed, wanted = cost, max(cost, stock.demand) + _ahead(limit)
             stock.demand = 0.0
