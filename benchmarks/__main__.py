@@ -33,6 +33,8 @@ BENCHMARKS = (
     "startup",
     "serve_row",
     "soak",
+    "traffic",
+    "openapi_calls",
     "report",
     "shapley",
     "loop",
