@@ -40,6 +40,7 @@ from luban.serve.keys import VARIABLE, Keys
 from luban.serve.memory import Memory
 from luban.serve.origins import Origin
 from luban.serve.supervisor import Supervisor
+from luban.serve.tls import Tls
 from luban.serve.worker import Worker
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("luban.serve")
 COLLECT_AFTER = (20_000, 20, 20)
 """Thresholds of the collector of a process that serves: a request leaves no cycles behind."""
+KEEP_ALIVE_S = 5
+"""Time after which a connection on which nothing comes is closed."""
 _CLOSE = (b"connection", b"close")
 
 
@@ -97,7 +100,7 @@ def serve_by_workers(
     with contextlib.closing(Door.open(config, environment, home)) as door:
         door.start()
         listening = listen(config, door)
-    address = address_of(listening)
+    address = address_of(listening, config)
     with contextlib.closing(listening):
         stop_s = config.drain_s + config.stop_timeout_s
         Supervisor(command, config.workers, listening, environment, stop_s).run(lambda: ready(address))
@@ -121,7 +124,7 @@ def serving(
             while not is_ready.wait(0.05):
                 if not thread.is_alive():
                     raise ServeError("The server ended before it was ready.", "Look at its log.")
-            yield address_of(listening)
+            yield address_of(listening, config)
         finally:
             server.should_exit = True
             thread.join()
@@ -206,10 +209,11 @@ def listen(config: ServeConfig, keys: Keys | Door) -> socket.socket:
         ) from None
 
 
-def address_of(listening: socket.socket) -> str:
+def address_of(listening: socket.socket, config: ServeConfig) -> str:
     """The URL of a bound socket."""
     host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "http" if config.tls is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _settings(app: App, config: ServeConfig) -> uvicorn.Config:
@@ -223,7 +227,7 @@ def _settings(app: App, config: ServeConfig) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         limit_concurrency=config.max_connections,
-        timeout_keep_alive=5,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=config.stop_timeout_s,
     )
 
@@ -239,6 +243,11 @@ class _Server(uvicorn.Server):
 
     def __init__(self, app: App, config: ServeConfig) -> None:
         super().__init__(_settings(app, config))
+        self._own_config = config
+        self._tls = None if config.tls is None else Tls(config.tls)
+        if self._tls is not None:
+            self.config.load()
+            self.config.ssl = self._tls.context
         self._app = app
         self.guarding = app.guarding
         self._drain_s = config.drain_s
@@ -252,7 +261,7 @@ class _Server(uvicorn.Server):
         self._publishing = asyncio.get_running_loop().create_task(self._app.metrics.publish())
         await super().startup(sockets=sockets)
         if self.started and sockets:
-            address = address_of(sockets[0])
+            address = address_of(sockets[0], self._own_config)
             LOG.info("listening", extra={"fields": {"address": address}})
             self.on_ready(address)
 
@@ -260,6 +269,8 @@ class _Server(uvicorn.Server):
         """Stop what lives beside the application, then finish what runs."""
         await self._app.companions.stop()
         await super().shutdown(sockets=sockets)
+        if self._tls is not None:
+            self._tls.close()
         if self._publishing is not None:
             self._publishing.cancel()
 
