@@ -33,6 +33,7 @@ BENCHMARKS = (
     "startup",
     "serve_row",
     "soak",
+    "openapi_calls",
     "traffic",
     "openapi_calls",
     "report",
