@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +27,8 @@ from luban.serve.scrape import merged, render
 from luban.serve.tally import Tally
 
 from .conftest import HandOrigin
+from .test_workers import ROWS, children, served, until
+from .tiny import write_tiny
 
 PROMTOOL = shutil.which("promtool")
 ANY: Any = None
@@ -158,6 +163,58 @@ def test_a_killed_worker_takes_its_gauges_along_and_leaves_its_counters(tmp_path
         assert (found["luban_problems_total"], found["luban_workers"]) == (15, 2)
         assert found["luban_queue_seconds"] == Tally((1.0,), [2, 0], 1.0)
     assert len(list(tmp_path.glob("worker-*.json"))) == 2
+
+
+def total(text: str, name: str) -> float:
+    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(f"{name}{{"))
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+def test_any_worker_tells_the_sum_of_all_also_after_one_was_killed(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "bundle")
+    closing = {"connection": "close"}  # a connection for each request, so that both workers get some
+    with (
+        served(tmp_path / "bundle", "--workers", "2") as (process, address),
+        httpx.Client(base_url=address, headers=closing) as client,
+    ):
+
+        def told() -> set[float]:
+            return {total(client.get("/metrics").text, "luban_rows_total") for _ in range(8)}
+
+        for _ in range(40):
+            client.post("/v1/predict", json={"rows": ROWS}).raise_for_status()
+        until(lambda: told() == {40})
+        victim = children(process.pid)[0]
+        os.kill(victim, signal.SIGKILL)
+        seen = []
+
+        def is_replaced() -> bool:
+            try:
+                text = client.get("/metrics").text
+            except httpx.HTTPError:
+                return False  # The victim had taken this connection.
+            seen.append(total(text, "luban_rows_total"))
+            return "luban_workers 2.0" in text and victim not in children(process.pid)
+
+        until(is_replaced)
+        for _ in range(10):
+            client.post("/v1/predict", json={"rows": ROWS}).raise_for_status()
+        until(lambda: told() == {50})
+    assert set(seen) == {40}
+
+
+def test_what_is_told_last_is_told_before_the_end(tmp_path: Path) -> None:
+    async def run(metrics: Metrics) -> None:
+        telling = asyncio.create_task(metrics.publish())
+        await asyncio.sleep(0)
+        metrics.problem("busy")
+        telling.cancel()
+        await asyncio.wait([telling])
+
+    metrics = Metrics()
+    metrics.board = Board(tmp_path)
+    asyncio.run(run(metrics))
+    assert values(Board(tmp_path).read(), "luban_problems_total")["busy",] == 1
 
 
 def test_a_scrape_that_was_killed_in_the_midst_counts_nobody_twice(

@@ -154,10 +154,20 @@ class Metrics:
         return render(merged([*found, *self._known]), accept)
 
     async def publish(self) -> None:
-        """Tell the other workers what this one counted, for ever; does nothing where there is no board."""
-        while self.board is not None:
-            self.board.write(self.samples())
-            await asyncio.sleep(WRITE_S)
+        """Tell the other workers what this one counted, until cancelled; does nothing where there is no board."""
+        try:
+            while self.board is not None:
+                self._write(self.board)
+                await asyncio.sleep(WRITE_S)
+        finally:
+            if self.board is not None:
+                self._write(self.board)
+
+    def _write(self, board: Board) -> None:
+        try:
+            board.write(self.samples())
+        except OSError as error:
+            _LOG.warning("figures cannot be told to other workers", extra={"fields": {"reason": str(error)}})
 
     def samples(self) -> list[Sample]:
         """The figures of this process now, without those of slow parts."""
