@@ -169,12 +169,13 @@ class Desk:
                 routing.result()
                 picked = self.fleet.pick(question)
                 assert picked is not None, "what is held stays loaded"
-                begun = self._submit(question, picked, started)
+                begun = self._submit(question, picked, time.perf_counter())
             except Exception as error:
                 _fail(pending, error)
             else:
                 timer.cancel()
-                pending.picked, pending.faults = picked, begun.faults
+                # What an answer takes is without the load, which says nothing of a queue.
+                pending.picked, pending.faults, pending.started = picked, begun.faults, begun.started
                 begun.future.add_done_callback(partial(_pass_on, pending.future))
 
         self.fleet.load(question).add_done_callback(loaded)
