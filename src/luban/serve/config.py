@@ -23,6 +23,7 @@ from luban.serve.limits_config import LimitsConfig
 from luban.serve.log import LogConfig
 from luban.serve.memory import MemoryConfig
 from luban.serve.slo import SloConfig
+from luban.serve.tls import TlsConfig
 from luban.serve.tracing import TraceConfig
 from luban.serve.traffic.config import TrafficConfig
 
@@ -48,6 +49,8 @@ class ServeConfig(Config):
     no_key: bool = False
     """Answer everybody, on any address, although no API key is set; then nobody is more than a `caller`."""
     auth: AuthConfig = Field(default_factory=AuthConfig)
+    tls: TlsConfig | None = None
+    """Speak HTTPS; without it, leave TLS to a proxy in front."""
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     breaker: BreakerConfig = Field(default_factory=BreakerConfig)
     open_metrics: bool = False
