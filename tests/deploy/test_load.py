@@ -43,10 +43,17 @@ def answering(behave: Callable[[int, asyncio.StreamWriter], object]) -> Iterator
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
+        asyncio.run_coroutine_threadsafe(_end(server), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        server.close()
         loop.close()
+
+
+async def _end(server: asyncio.Server) -> None:
+    """Stop listening, and let clients that went away be noticed."""
+    server.close()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.wait(others, timeout=5) if others else None
 
 
 def test_every_request_is_answered_once() -> None:

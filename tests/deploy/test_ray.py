@@ -37,7 +37,7 @@ def test_ray_reads_the_configuration(model_from: str) -> None:
     schema = pytest.importorskip("ray.serve.schema")
     found = schema.ServeDeploySchema.model_validate(config(model_from=model_from))
     [application] = found.applications
-    assert application.import_path == "luban.deploy.rayserve:application"
+    assert application.import_path == "luban.cli.ray:application"
     assert Arguments.model_validate(application.args)
     assert application.runtime_env["env_vars"] == {"LUBAN__SERVE__MAX_ROWS": "500"}
     [deployment] = application.deployments
@@ -63,7 +63,7 @@ import json, sys, urllib.request
 import ray
 from ray import serve
 from luban.bundle.bundle import Bundle
-from luban.deploy.rayserve import application
+from luban.cli.ray import application
 
 folder, port = sys.argv[1], int(sys.argv[2])
 ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", _temp_dir=sys.argv[3])

@@ -2,8 +2,8 @@
 
     serve deploy serve.yaml        on a cluster; or serve run serve.yaml on this machine
 
-The file that the target writes names `luban.deploy.rayserve:application`, which builds the deployment from its
-arguments. Decided here: a replica runs the whole application, with its guards, batches and figures, so that an answer
+The file that the target writes names `luban.cli.ray:application`, which builds the deployment from its arguments.
+Decided here: a replica runs the whole application, with its guards, batches and figures, so that an answer
 over Ray is the answer of any other server; Ray shares requests out and starts replicas. Each replica counts
 limits for itself, unless they are kept in Redis. Keys come in the environment, never in the file.
 """
@@ -11,20 +11,14 @@ limits for itself, unless they are kept in Redis. Keys come in the environment, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field, model_validator
 
-from luban.catalog import Config, need
+from luban.catalog import Config
 from luban.deploy.base import BUNDLE, Deployment, File, Target
 from luban.deploy.kubernetes import written
 from luban.deploy.templates import header
-
-if TYPE_CHECKING:
-    from luban.serve.app import App
-    from luban.serve.wire import Receive, Scope, Send
 
 KIND, NAME = "ray", "luban"
 
@@ -92,7 +86,7 @@ class Ray(Target):
         found: dict[str, Any] = {
             "name": plan.name,
             "route_prefix": "/",
-            "import_path": "luban.deploy.rayserve:application",
+            "import_path": "luban.cli.ray:application",
             "args": {source: self.config.bundle_at},
             "deployments": [deployment],
         }
@@ -103,46 +97,3 @@ class Ray(Target):
             "http_options": {"host": "0.0.0.0", "port": self.config.port},
             "applications": [found],
         }
-
-
-def application(args: dict[str, str]) -> Any:
-    """The deployment for Ray Serve, from the `args` of its configuration. Raises ValidationError, MissingExtra."""
-    serve = need("ray.serve", Ray.extra)
-    given = Arguments.model_validate(args)
-
-    def build() -> Replica:
-        return Replica(given)
-
-    return serve.deployment(serve.ingress(build)(), name=NAME).bind()
-
-
-class Replica:
-    """The application in one process of Ray's: begun when it is made, ended when Ray says so."""
-
-    def __init__(self, given: Arguments) -> None:
-        self._opened = ExitStack()
-        self._app = self._opened.enter_context(_opened(given))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, or the life of the process (ASGI's lifespan protocol)."""
-        if scope["type"] != "lifespan":
-            await self._app(scope, receive, send)
-            return
-        while (message := await receive())["type"] != "lifespan.shutdown":
-            await send({"type": f"{message['type']}.complete"})
-        self._opened.close()
-        await send({"type": "lifespan.shutdown.complete"})
-
-
-def _opened(given: Arguments) -> AbstractContextManager[App]:
-    from luban.project import load_project, server_settings
-    from luban.serve.origins import AliasOrigin, FolderOrigin
-    from luban.serve.server import application as assembled
-    from luban.workshop import Workshop
-
-    if given.bundle:
-        return assembled(FolderOrigin(Path(given.bundle)), server_settings())
-    shop = Workshop.open(*load_project(given.project))
-    config = shop.project.serve
-    origin = AliasOrigin(shop.project.name, config.alias, shop.registry.resolve, shop.home.store.fetch)
-    return assembled(origin, config, home=shop.home)
