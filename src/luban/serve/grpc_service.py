@@ -3,7 +3,8 @@
 Decided here: it runs on the server's event loop; an API key or a token comes as metadata (`authorization: Bearer
 KEY`, or `x-api-key`); a call's deadline is the question's; a problem becomes the status that says the same, with its
 kind in the trailing metadata `luban-problem`. What the service does not know of the protocol (repositories, shared
-memory, streams) is UNIMPLEMENTED. TLS is a proxy's in front. Source: KServe, "Open Inference Protocol V2".
+memory, streams) is UNIMPLEMENTED. Where the server speaks TLS, so does this port, with the same files, which are read
+again when they change. Source: KServe, "Open Inference Protocol V2".
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from luban.serve.v2 import EXTENSIONS, NAME, asked, check_ready, metadata, serve
 
 if TYPE_CHECKING:
     from luban.serve.config import ServeConfig
+    from luban.serve.tls import TlsConfig
 
 LOG = logging.getLogger("luban.serve")
 SERVICE = "inference.GRPCInferenceService"
@@ -89,7 +91,11 @@ class GrpcService:
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
         address = f"{host}:{self._config.grpc.port}"
         try:
-            bound = self._server.add_insecure_port(address)
+            tls = self._config.tls
+            if tls is None:
+                bound = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, credentials(self._grpc, tls))
         except RuntimeError:
             bound = 0
         if not bound:
@@ -210,6 +216,34 @@ class GrpcService:
             made.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=[len(tensor.values)])
             made.raw_output_contents.append(packed(tensor))
         return made
+
+
+def credentials(grpc: Any, tls: TlsConfig) -> Any:
+    """The server's certificate as gRPC has it; looked at again with each connection."""
+
+    def read() -> Any:
+        authorities = None if tls.client_ca is None else tls.client_ca.read_bytes()
+        pair = (tls.key.read_bytes(), tls.cert.read_bytes())
+        return grpc.ssl_server_certificate_configuration([pair], root_certificates=authorities)
+
+    def stamps() -> tuple[int, ...]:
+        return tuple(path.stat().st_mtime_ns for path in (tls.key, tls.cert))
+
+    seen = stamps()
+
+    def renewed() -> Any:
+        nonlocal seen
+        try:
+            now = stamps()
+            if now == seen:
+                return None  # what was given before stays
+            found, seen = read(), now
+        except OSError as error:
+            LOG.error("certificate not read", extra={"fields": {"reason": str(error)}})
+            return None
+        return found
+
+    return grpc.dynamic_ssl_server_credentials(read(), renewed, tls.client_ca is not None)
 
 
 def _rows(message: Any) -> list[dict[str, Any]]:
