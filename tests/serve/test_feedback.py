@@ -20,6 +20,7 @@ from luban.store.ledger import Ledger
 from luban.tasks.base import Judgement
 
 from .learning import ask, released, server, tell, until
+from .test_records import kept
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,8 @@ def test_one_bad_item_stops_no_other(client: httpx.Client) -> None:
         {"request_id": "x", "figures": [1]},
         {"request_id": "x", "truth": ["good"]},
         {"request_id": "x", "truth": "  "},
+        {"request_id": "x", "truth": "x" * 20_000},
+        {"request_id": "x", "figures": {"revenue": 1e301}},
     ]
     results = tell(client, *bad, {"request_id": "fine", "truth": "good"})
     assert [one["state"] for one in results] == ["refused"] * len(bad) + ["pending"]
@@ -136,6 +139,27 @@ def test_live_accuracy_is_in_the_metrics(home: Home, client: httpx.Client) -> No
         return 'luban_truths{model="reviews",version="1"}' in text and "luban_live_accuracy_ratio{" in text
 
     until(told)
+
+
+def test_a_truth_told_to_one_server_joins_an_answer_of_another(home: Home, client: httpx.Client) -> None:
+    """Two servers, one ledger; a request id that both were given keeps the first answer."""
+    with server(home) as second:
+        ask(client, [{"text": "很好"}], "of-first")
+        ask(second, [{"text": "太差"}], "of-second")
+        tell(second, {"request_id": "of-first", "truth": "good"})
+        tell(client, {"request_id": "of-second", "truth": "good"})
+
+        def joined() -> set[str]:
+            return {one.request_id for one in Outcomes(home.ledger).after("reviews")} & {"of-first", "of-second"}
+
+        until(lambda: joined() == {"of-first", "of-second"})
+        ask(second, [{"text": "很好"}], "of-both")
+        (first,) = until(lambda: [row for row in kept(home.ledger) if row.request_id == "of-both"])
+        ask(client, [{"text": "干净"}, {"text": "太差"}], "of-both")
+        both = until(
+            lambda: [row for row in kept(home.ledger) if row.request_id == "of-both"][1:] and kept(home.ledger)
+        )
+        assert first in both
 
 
 def test_without_a_ledger_it_says_so(tmp_path: Path) -> None:

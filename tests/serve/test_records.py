@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,13 +42,6 @@ def reply_to(request_id: str, count: int = 1, version: int = 1, **more: Any) -> 
 
 def nothing(model: str, answer: Any, truth: Any) -> Judgement:
     return Judgement(True, 0.0)
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger(tmp_path / "ledger.db")
-    yield ledger
-    ledger.close()
 
 
 def kept(ledger: Ledger) -> list[Any]:
@@ -172,12 +164,12 @@ def test_a_share_of_none_keeps_none(ledger: Ledger) -> None:
 
 def test_what_cannot_be_written_holds_up_nothing(ledger: Ledger) -> None:
     found = records(ledger)
+    found.answered(*reply_to("before"))
     found.answered(*reply_to("bad", version=None))  # type: ignore[arg-type]
+    found.answered(*reply_to("good", 2))
     found.write()
-    found.answered(*reply_to("good"))
-    found.write()
-    assert [row.request_id for row in kept(ledger)] == ["good"]
-    assert (found.num_waiting, found.num_dropped) == (0, 1)
+    assert [row.request_id for row in kept(ledger)] == ["before", "good", "good"]
+    assert (found.num_waiting, found.num_dropped, found.num_written) == (0, 1, 3)
 
 
 def test_the_queue_of_reviews_is_bounded(ledger: Ledger) -> None:

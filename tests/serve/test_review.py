@@ -126,11 +126,12 @@ def test_taking_the_next_gives_each_row_once(state: tuple[Any, httpx.Client]) ->
 
 def test_what_is_not_there(state: tuple[Any, httpx.Client]) -> None:
     _, client = state
-    for id in ("nobody:0", "nobody", "nobody:x", "nobody:99999999999999999999"):
+    for id in ("nobody:0", "nobody", "nobody:x", "nobody:99999999999999999999", "a%00b:0"):
         found = client.get(f"/v1/reviews/{id}")
         assert (found.status_code, found.json()["type"]) == (404, "urn:luban:problem:no-such-review")
     assert client.get("/v1/reviews", params={"status": "lost"}).status_code == 400
     assert client.get("/v1/reviews", params={"limit": "0"}).status_code == 400
+    assert client.get("/v1/reviews", params={"limit": "9" * 5000}).status_code == 400
     assert client.get("/v1/reviews", params={"model": "nobody"}).status_code == 404
 
 
@@ -148,20 +149,12 @@ def test_only_operators_see_rows(tmp_path: Path) -> None:
 def put(ledger: Ledger, count: int) -> None:
     """Rows into the queue."""
     found = [{"label": "good", "confidence": 0.5}] * count
-    item = Item(
-        1.0, "r", "m", 1, "champion", 1.0, "", found, {n: {} for n in range(count)},
-        {n: ["sample"] for n in range(count)}, True, 0,
-    )  # fmt: skip
+    arm = Arm("champion", SimpleNamespace(version=1))  # type: ignore[arg-type]
+    rows, marked = {n: {} for n in range(count)}, {n: ["sample"] for n in range(count)}
+    item = Item(1.0, Entry(ANYBODY, "m", "r"), "", arm, 1.0, found, rows, marked, True, 0)
     with ledger.transaction() as tx:
         insert_new(tx, answers, list(answers_of(item, False)))
         insert_new(tx, reviews, list(reviews_of(item)))
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger(tmp_path / "ledger.db")
-    yield ledger
-    ledger.close()
 
 
 def test_many_people_at_once_never_get_the_same_row(ledger: Ledger) -> None:

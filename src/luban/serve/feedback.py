@@ -9,7 +9,6 @@ kept is decided in `truths.py`.
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from luban.serve.predicting import body_of, check_type, entry_of
 from luban.serve.problems import Problem
 from luban.serve.question import Caller
 from luban.serve.routes import Route
-from luban.serve.truths import Kept, Truth, answering, keep
+from luban.serve.truths import Kept, Truth, answering, as_text, keep
 from luban.serve.wire import Request, Response
 
 if TYPE_CHECKING:
@@ -33,7 +32,8 @@ if TYPE_CHECKING:
     from luban.store.database import Transaction
     from luban.store.ledger import Ledger
 
-MAX_ITEMS, MAX_FIGURES = 1000, 20
+MAX_ITEMS, MAX_FIGURES, MAX_FIGURE = 1000, 20, 1e300
+MAX_TRUTH_CHARACTERS = 16_384
 MEMBERS = ("request_id", "position", "truth", "figures")
 _ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -160,6 +160,8 @@ def read_item(item: Any) -> tuple[Truth | None, str]:
         return None, "`position` must be the number of the row in its request, from 0"
     if "truth" in item and item["truth"] is None:
         return None, "truth: is missing"
+    if len(as_text(item.get("truth"))) > MAX_TRUTH_CHARACTERS:
+        return None, f"truth: must have at most {MAX_TRUTH_CHARACTERS:,} characters"
     figures = item.get("figures", {})
     reason = _wrong_figures(figures)
     if reason is None and "truth" not in item and not figures:
@@ -173,7 +175,7 @@ def _wrong_figures(figures: Any) -> str | None:
     for name, value in figures.items():
         if not _NAME.fullmatch(name):
             return f"`figures`: a name must be letters, digits, dots or hyphens, but got `{name[:80]}`"
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < MAX_FIGURE:
             return f"`figures`: `{name}` must be a number"
     return None
 

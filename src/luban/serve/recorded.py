@@ -15,7 +15,8 @@ from sqlalchemy import Table, text
 from luban.serve.truths import as_text
 
 if TYPE_CHECKING:
-    from luban.serve.question import Answer
+    from luban.serve.question import Answer, Entry
+    from luban.serve.routing import Arm
     from luban.store.database import Transaction
 
 DEPLOYMENT = "default"
@@ -26,15 +27,13 @@ class Item(NamedTuple):
     """One reply. `rows` holds those that are to be kept, by position; `every`: all answers are written."""
 
     time: float
-    request_id: str
-    model: str
-    version: int | None
-    arm: str
-    share: float | None
+    entry: Entry
     sticky: str
+    arm: Arm
+    share: float | None
     answers: list[Answer]
     rows: Mapping[int, Any]
-    marked: Mapping[int, list[str]]
+    marked: Mapping[int, list[str]] | None
     every: bool
     num_bytes: int
 
@@ -42,14 +41,14 @@ class Item(NamedTuple):
 def answers_of(item: Item, keep_rows: bool) -> Iterator[dict[str, Any]]:
     """Rows of the table `answers`: all of a reply, or those that a person is to look at."""
     unit = hashlib.blake2b(item.sticky.encode(), digest_size=8).hexdigest() if item.sticky else None
-    for position in range(len(item.answers)) if item.every else item.marked:
+    for position in range(len(item.answers)) if item.every else item.marked or ():
         answer = item.answers[position]
         if "error" in answer:
             continue
         yield {
             **_told(item, position, answer),
             "deployment": DEPLOYMENT,
-            "arm": item.arm,
+            "arm": item.arm.name,
             "unit": unit,
             "share": item.share,
             "row": as_text(item.rows[position]) if keep_rows and item.every else None,
@@ -58,7 +57,7 @@ def answers_of(item: Item, keep_rows: bool) -> Iterator[dict[str, Any]]:
 
 def reviews_of(item: Item) -> Iterator[dict[str, Any]]:
     """Rows of the table `reviews`."""
-    for position, reasons in item.marked.items():
+    for position, reasons in (item.marked or {}).items():
         yield {
             **_told(item, position, item.answers[position]),
             "reasons": as_text(reasons),
@@ -80,10 +79,10 @@ def insert_new(tx: Transaction, table: Table, rows: list[dict[str, Any]]) -> int
 def _told(item: Item, position: int, answer: Answer) -> dict[str, Any]:
     confidence = answer.get("confidence")
     return {
-        "request_id": item.request_id,
+        "request_id": item.entry.request_id,
         "position": position,
-        "model": item.model,
-        "version": item.version,
+        "model": item.entry.model,
+        "version": item.arm.served.version,
         "time": item.time,
         "answer": as_text(answer),
         "confidence": confidence if isinstance(confidence, float) else None,

@@ -23,8 +23,8 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from luban.errors import StoreError
 from luban.serve.figures import Sample
@@ -37,7 +37,8 @@ from luban.store.tables import reviews as review_table
 
 if TYPE_CHECKING:
     from luban.serve.learning_config import RecordsConfig
-    from luban.serve.question import Question, Reply
+    from luban.serve.question import Answer, Entry, Question, Reply
+    from luban.serve.routing import Arm
     from luban.store.ledger import Ledger
 
 WRITE_S = 0.5
@@ -49,6 +50,12 @@ UNKNOWN_BYTES = 1024 * 1024
 """What a row is taken to weigh that came in a body without a length."""
 BUSY_SHARE = 0.25
 """Of its time the thread writes at most so much, unless the server stops."""
+NO_ROWS: Mapping[int, Any] = {}
+Waiting: TypeAlias = (
+    "tuple[float, Entry, str, Arm, float | None, list[Answer], Mapping[int, Any], "
+    "Mapping[int, list[str]] | None, bool, int]"
+)
+"""The members of an `Item`."""
 LOG = logging.getLogger("luban.serve")
 
 
@@ -65,11 +72,13 @@ class Records:
     ) -> None:
         self._ledger = ledger
         self._config = config
+        self._answers, self._keep_rows, self._max_waiting = config.answers, config.rows, config.max_waiting
+        self._share = config.share
         self._max_open = max_open
         self._judge = judge
         self._clock = clock
         self._sweep = Sweep(ledger, config.keep_days, config.max_kept, clock)
-        self._queue: deque[Item] = deque()
+        self._queue: deque[Waiting] = deque()
         self._batch: list[Item] = []
         self._second, self._left = 0.0, 0
         # Each number is changed by one thread alone: those of the loop, then those of the writer.
@@ -104,29 +113,32 @@ class Records:
 
     def answered(self, question: Question, reply: Reply) -> None:
         """Put one reply to the queue."""
-        now = self._clock()
-        marked = reply.marked
-        every = self._config.answers and self._is_drawn(now, len(reply.answers))
-        if not every and not marked:
+        now, marked, answers = self._clock(), reply.marked, reply.answers
+        every = self._answers and self._is_drawn(now, len(answers))
+        if not every and marked is None:
             return
-        rows: dict[int, Any] = {}
-        num_bytes = 0
-        if marked or (every and self._config.rows):
-            wanted = range(len(question.rows)) if every and self._config.rows else marked or ()
-            rows = {position: question.rows[position] for position in wanted}
-            num_bytes = question.entry.num_bytes or UNKNOWN_BYTES * len(rows)
-        arm, entry = reply.arm, question.entry
+        rows, num_bytes = NO_ROWS, 0
+        if marked is not None or self._keep_rows:
+            rows, num_bytes = self._rows(question, marked, every)
+        self._came += len(answers)
+        self._came_bytes += num_bytes
+        arm, entry, sticky = reply.picked.arm, question.entry, question.sticky
         # Who named a version was not drawn, and marked answers alone are no fair sample: neither has a share.
         share = arm.weight if every and question.version is None else None
-        item = Item(
-            now, entry.request_id, entry.model, arm.served.version, arm.name, share, question.sticky,
-            reply.answers, rows, marked or {}, every, num_bytes,
-        )  # fmt: skip
-        self._came += len(reply.answers)
-        self._came_bytes += num_bytes
-        self._queue.append(item)
-        if self.num_waiting > self._config.max_waiting or self._waiting_bytes > MAX_WAITING_BYTES:
+        # A plain tuple: the writer makes an `Item` of it.
+        self._queue.append((now, entry, sticky, arm, share, answers, rows, marked, every, num_bytes))
+        if self._came - self._fell - self._went > self._max_waiting or self._waiting_bytes > MAX_WAITING_BYTES:
             self._drop()
+
+    def _rows(
+        self, question: Question, marked: Mapping[int, list[str]] | None, every: bool
+    ) -> tuple[Mapping[int, Any], int]:
+        """Rows that are to be kept, by position, and what they are taken to weigh."""
+        asked = question.rows
+        rows = {
+            position: asked[position] for position in (range(len(asked)) if every and self._keep_rows else marked or ())
+        }
+        return rows, question.entry.num_bytes or UNKNOWN_BYTES * len(rows)
 
     def figures(self) -> Iterable[Sample]:
         """For metrics."""
@@ -139,7 +151,7 @@ class Records:
         return self._came_bytes - self._fell_bytes - self._went_bytes
 
     def _is_drawn(self, now: float, count: int) -> bool:
-        if self._config.share < 1 and random.random() >= self._config.share:
+        if self._share < 1 and random.random() >= self._share:
             return False
         if not 0 <= now - self._second < 1:
             self._second, self._left = now, self._config.max_per_s
@@ -156,8 +168,8 @@ class Records:
                 item = self._queue.popleft()
             except IndexError:  # the writer was faster
                 return
-            self._fell += len(item.answers)
-            self._fell_bytes += item.num_bytes
+            self._fell += len(item[5])
+            self._fell_bytes += item[-1]
 
     def _run(self) -> None:
         pause = WRITE_S
@@ -179,7 +191,12 @@ class Records:
             except StoreError as error:
                 self._say_failing(error)
                 return
-            except Exception:  # One reply that cannot be written must not hold up all others for ever.
+            except Exception:
+                # One reply that cannot be written must not hold up all others for ever.
+                if len(self._batch) > 1:
+                    rest, self._batch = self._batch[1:], self._batch[:1]
+                    self._queue.extendleft(reversed(rest))
+                    continue
                 LOG.exception("records cannot be written", extra={"fields": {"rows": count}})
                 self._lost += count
             else:
@@ -194,7 +211,7 @@ class Records:
         count = 0
         while count < BATCH_ROWS:
             try:
-                batch.append(self._queue.popleft())
+                batch.append(Item._make(self._queue.popleft()))
             except IndexError:  # empty, or the loop dropped the last one
                 break
             count += len(batch[-1].answers)

@@ -192,7 +192,7 @@ def _id(row: Row[Any]) -> str:
 
 def _is(tx: Transaction, id: str) -> list[ColumnElement[bool]]:
     request_id, _, position = id.rpartition(":")
-    if not position.isdecimal() or len(position) > 9:
+    if not request_id.isprintable() or not position.isdecimal() or len(position) > 9:
         raise NotThere(f"There is no row `{id[:200]}` in the queue.", "An id is a request's, a colon and a position.")
     key = (reviews.c.request_id == request_id, reviews.c.position == int(position))
     return [reviews.c.workspace == tx.workspace, *key]

@@ -94,10 +94,11 @@ class Reviewing:
         """Rows of one status, the oldest first, and how many have each."""
         model, query = self._model(request), request.query
         status, limit = query.get("status", STATUSES[0]), query.get("limit", "100")
-        if status not in STATUSES or not limit.isdecimal() or not 1 <= int(limit) <= MAX_LISTED:
+        number = int(limit) if limit.isdecimal() and len(limit) < 10 else 0
+        if status not in STATUSES or not 1 <= number <= MAX_LISTED:
             detail = f"`status` must be one of {', '.join(STATUSES)}, and `limit` 1 to {MAX_LISTED}."
             raise Problem("bad-request", detail, "Mend the query.")
-        found = await self._do(lambda queue: (queue.listed(model, status, int(limit)), queue.counts(model)))
+        found = await self._do(lambda queue: (queue.listed(model, status, number), queue.counts(model)))
         return _json({"reviews": [one.to_json() for one in found[0]], "counts": found[1]})
 
     async def show(self, request: Request) -> Response:
