@@ -35,21 +35,16 @@ class TlsConfig(Config):
 
 
 class Tls:
-    """The context that connections are made with; a thread keeps it up to date."""
+    """The context that connections are made with; a thread keeps it up to date.
+
+    A handshake that begins takes the newest pair, whole: one context is never changed while it is used.
+    """
 
     def __init__(self, config: TlsConfig) -> None:
         self._config = config
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.context.set_alpn_protocols(["http/1.1"])
-        self._read(self.context)
-        if config.client_ca is not None:
-            try:
-                self.context.load_verify_locations(config.client_ca)
-            except (OSError, ssl.SSLError) as error:
-                raise _cannot("client_ca", config.client_ca, error) from None
-            self.context.verify_mode = ssl.CERT_REQUIRED
         self._seen = self._stamps()
+        self._newest = self.context = self._made()
+        self.context.sni_callback = self._choose
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="luban-tls", daemon=True)
         self._thread.start()
@@ -66,23 +61,36 @@ class Tls:
             return
         self._seen = stamps
         try:
-            # Tried apart first: one half of a new pair with the other of the old must not be used.
-            self._read(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
-            self._read(self.context)
+            self._newest = self._made()
         except ServeError as error:
             LOG.error("certificate not read", extra={"fields": {"reason": error.message}})
         else:
             LOG.info("certificate read again", extra={"fields": {"file": self._config.cert.name}})
 
+    def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        """Called at each handshake, whether or not the client names a server."""
+        connection.context = self._newest
+
     def _watch(self) -> None:
         while not self._stop.wait(self._config.reload_s):
             self.look()
 
-    def _read(self, context: ssl.SSLContext) -> None:
+    def _made(self) -> ssl.SSLContext:
+        """A context with what stands in the files. Raises ServeError."""
+        config, context = self._config, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
         try:
-            context.load_cert_chain(self._config.cert, self._config.key, password=_no_password)
+            context.load_cert_chain(config.cert, config.key, password=_no_password)
         except (OSError, ssl.SSLError, ValueError) as error:
-            raise _cannot("cert", self._config.cert, error) from None
+            raise _cannot("cert", config.cert, error) from None
+        if config.client_ca is not None:
+            try:
+                context.load_verify_locations(config.client_ca)
+            except (OSError, ssl.SSLError) as error:
+                raise _cannot("client_ca", config.client_ca, error) from None
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
 
     def _stamps(self) -> tuple[int | None, ...]:
         return tuple(_stamp(path) for path in (self._config.cert, self._config.key))
