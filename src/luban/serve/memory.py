@@ -31,6 +31,8 @@ GUESS = 3.0
 COLLECT_S = 30.0
 """Least time between two searches for circles of objects, which stop all threads for some milliseconds."""
 MB = 1_000_000
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_APART_BYTES, _USUAL_BYTES = 128 * 1024, 4 * 1024 * 1024
 
 
 class MemoryConfig(Config):
@@ -149,7 +151,8 @@ class Memory:
         hand_back()
         before = self._private()
         cost = 0
-        yield lambda: cost
+        with _large_pieces_apart():
+            yield lambda: cost
         hand_back()
         after = self._private()
         grown = int(num_bytes * GUESS) if before is None or after is None else after - before
@@ -189,9 +192,35 @@ def hand_back() -> None:
         trim(0)
 
 
+@contextlib.contextmanager
+def _large_pieces_apart() -> Iterator[None]:
+    """In the body glibc takes each large piece from the system by itself, so that it goes back there when it is freed.
+
+    Else what threads free at the end of their heaps stays with the process, however often it is trimmed (mallopt(3)).
+    """
+    mallopt = _mallopt()
+    if mallopt is None:
+        yield
+        return
+    mallopt(_M_MMAP_THRESHOLD, _APART_BYTES)
+    try:
+        yield
+    finally:
+        # Not the first values again: glibc would no longer adapt them, and large answers would go to the system.
+        mallopt(_M_MMAP_THRESHOLD, _USUAL_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, 2 * _USUAL_BYTES)
+
+
 @cache
 def _trim() -> Callable[[int], int] | None:
     if not sys.platform.startswith("linux"):
         return None
     trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
     return trim
+
+
+@cache
+def _mallopt() -> Callable[[int, int], int] | None:
+    # Only where there is malloc_trim, too: other C libraries have a mallopt that does nothing.
+    mallopt: Callable[[int, int], int] | None = getattr(ctypes.CDLL(None), "mallopt", None) if _trim() else None
+    return mallopt
