@@ -30,8 +30,8 @@ from .plans import plan
 from .running import free_ports, program
 
 KNOWN = (
-    "ARG", "FROM", "ENV", "COPY", "RUN", "LABEL", "USER", "WORKDIR", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT",
-    "CMD",
+    "ARG", "FROM", "ENV", "COPY", "RUN", "LABEL", "USER", "WORKDIR", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK",
+    "ENTRYPOINT", "CMD",
 )  # fmt: skip
 REPOSITORY = Path(__file__).parents[2]
 

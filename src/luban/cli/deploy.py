@@ -78,7 +78,7 @@ def _plan(shop: Workshop, target: Target, project: Path, bundle: Path | None) ->
 
     file = project / FILE if project.is_dir() else project
     plan = of_project(shop.project, file.read_text("utf-8"))
-    if plan.config.model_from == "project" and not target.carries_bundle(plan):
+    if not target.carries_bundle(plan) and (plan.config.model_from == "project" or not target.names_bundle):
         return plan, None
     bundle = bundle if bundle is not None else _champion(shop)
     plan = replace(plan, identity=Bundle.load(bundle).identity)
@@ -106,8 +106,8 @@ def plan(
 ) -> None:
     """Measure the bundle on this machine, and say how many servers a load needs and what they cost."""
     from luban.bundle.bundle import Bundle
-    from luban.cli.face import emit
     from luban.cli.options import open_workshop
+    from luban.cli.said import emit
     from luban.deploy.capacity import capacity
     from luban.deploy.sizing import SizingConfig, described, size
 
@@ -130,7 +130,7 @@ def plan(
 
 
 def _say(done: Written, steps: Any, as_json: bool) -> None:
-    from luban.cli.face import emit
+    from luban.cli.said import emit
 
     if as_json:
         emit({

@@ -11,7 +11,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import SecretStr
 
@@ -110,6 +110,9 @@ class Target(Component):
 
     Texts that can hold a comment begin with one that says how they were made (`templates.header`).
     """
+
+    names_bundle: ClassVar[bool] = True
+    """Whether the files name what is deployed (the tag of an image); false where they would be the same for all."""
 
     @abstractmethod
     def files(self, plan: Deployment) -> Sequence[File]:

@@ -78,6 +78,8 @@ def front_of(plan: Deployment, config: ProxySettings, servers: tuple[str, ...], 
 class Proxy(Target):
     """NGINX or HAProxy before servers: TLS, retries, health, limits, and the server's settings that go with it."""
 
+    names_bundle = False
+
     class Config(ProxyConfig):
         """A proxy alone."""
 

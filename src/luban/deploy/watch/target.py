@@ -33,6 +33,7 @@ _ADDRESS = r"^[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}$"
 class Monitoring(Target):
     """Prometheus: configuration, recording and alerting rules. Grafana: the dashboard and its data source."""
 
+    names_bundle = False
     exempt = {
         "hands_settings_on": "it watches servers, and starts none; the promises of `serve.slo` stand in its rules"
     }
