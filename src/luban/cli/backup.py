@@ -25,8 +25,8 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Copy ledger and store, while servers and runs go on; checked, and seen only when it is whole."""
-    from luban.cli.face import emit
     from luban.cli.options import open_workshop
+    from luban.cli.said import emit
     from luban.store.backup import back_up
 
     done = back_up(open_workshop(project, None).home, to, keep)
@@ -47,8 +47,8 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Put a backup where the project has its state, which must be empty; then check every released bundle."""
-    from luban.cli.face import emit
     from luban.cli.options import open_workshop
+    from luban.cli.said import emit
     from luban.store.backup import restore as restore_home
 
     shop = open_workshop(project, None)

@@ -18,7 +18,7 @@ HERE = Path()
 def verify(folder: Annotated[Path, typer.Argument(help="The bundle's folder.")], as_json: AsJson = False) -> None:
     """Audit every byte, build, and answer the bundle's own examples."""
     from luban.bundle.bundle import Bundle
-    from luban.cli.face import emit
+    from luban.cli.said import emit
 
     bundle = Bundle.load(folder)
     manifest = bundle.manifest

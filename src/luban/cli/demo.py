@@ -33,7 +33,7 @@ def demo(
     run(project=folder, as_json=as_json)
     answers = _ask(folder)
     if as_json:
-        from luban.cli.face import emit
+        from luban.cli.said import emit
 
         emit({"event": "answers", "answers": answers})
         return

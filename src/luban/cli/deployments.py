@@ -29,7 +29,7 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; kept on the audit tr
 @app.command()
 def show(project: ProjectPath = HERE, model: Model = "", as_json: AsJson = False) -> None:
     """Who answers now, what shadows say, and how a canary or test stands."""
-    from luban.cli.face import emit
+    from luban.cli.said import emit
     from luban.serve.traffic.control import Controller
     from luban.serve.traffic.told import told
 
@@ -152,7 +152,7 @@ def watch(
     as_json: AsJson = False,
 ) -> None:
     """Lead a canary or test from here until it has ended, where no server does (serve.traffic.lead)."""
-    from luban.cli.face import emit
+    from luban.cli.said import emit
     from luban.serve.traffic.control import Leader
 
     shop, deployments, name = _opened(project, model)
@@ -175,7 +175,7 @@ def watch(
 @app.command()
 def history(project: ProjectPath = HERE, model: Model = "", as_json: AsJson = False) -> None:
     """The audit trail of this model's deployments, promotions and rollbacks, newest first."""
-    from luban.cli.face import emit
+    from luban.cli.said import emit
     from luban.cli.show import table
 
     shop, deployments, name = _opened(project, model)
@@ -221,7 +221,7 @@ def _ruled(kind: type[Any], said: dict[str, Any]) -> Any:
 
 
 def _said(standing: Standing, as_json: bool) -> None:
-    from luban.cli.face import emit
+    from luban.cli.said import emit
 
     split = {str(number): share for _, number, share in standing.split}
     if as_json:

@@ -36,7 +36,7 @@ def doctor(
 
     findings = examine(project)
     if as_json:
-        from luban.cli.face import emit
+        from luban.cli.said import emit
 
         emit(findings_as_json(findings))
     else:

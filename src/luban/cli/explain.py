@@ -63,7 +63,7 @@ def explain(
         html.write_text(page(found, loaded.manifest.name, words), "utf-8")
         typer.echo(f"wrote {html}", err=True)
     if as_json:
-        from luban.cli.face import emit
+        from luban.cli.said import emit
 
         for finding in found:
             emit(finding.to_json())

@@ -6,36 +6,14 @@ with --json (one JSON object a line on standard output, the result last). Holds 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from luban.errors import LubanError
+from luban.cli.said import emit
 from luban.workshop import Watch
-
-
-def complain(error: LubanError) -> None:
-    """Say an error on standard error: what, then what to do; as JSON where --json was asked."""
-    if "--json" in sys.argv:
-        body = {"error": type(error).__name__, "message": error.message, "todo": error.hint}
-        print(json.dumps(body, ensure_ascii=False), file=sys.stderr)
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(stderr=True, soft_wrap=True)
-    console.print(Text("error: ", style="bold red") + Text(error.message))
-    if error.hint:
-        console.print(Text("   do: ", style="bold cyan") + Text(error.hint))
-
-
-def emit(value: object) -> None:
-    """One JSON object on a line of standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, sort_keys=True) + "\n")
-    sys.stdout.flush()
 
 
 @contextmanager

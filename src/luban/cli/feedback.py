@@ -24,7 +24,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """How many answers each version gave, of how many the truth is known, and how many of these were right."""
-    from luban.cli.face import emit
+    from luban.cli.said import emit
     from luban.cli.show import table
     from luban.serve.outcomes import Outcomes
 

@@ -35,7 +35,7 @@ def create(
     """Make a key and show it once. Only its hash is kept."""
     from typing import cast
 
-    from luban.cli.face import emit
+    from luban.cli.said import emit
     from luban.policy.rules import Role
     from luban.serve.keyring import Keyring, NewKey, lifetime
 
@@ -53,7 +53,7 @@ def create(
 @app.command("list")
 def list_keys(project: ProjectPath = HERE, as_json: AsJson = False) -> None:
     """All keys that ever were, with who made them, what they may do, and whether they still may."""
-    from luban.cli.face import emit
+    from luban.cli.said import emit
     from luban.cli.show import table
     from luban.serve.keyring import Keyring
 
@@ -74,7 +74,7 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """Take a key's power away. Servers refuse it within `serve.poll_s`."""
-    from luban.cli.face import emit
+    from luban.cli.said import emit
     from luban.serve.keyring import Keyring
 
     shop = open_workshop(project, None)

@@ -25,6 +25,7 @@ from luban.cli import (
     explain,
     feedback,
     init,
+    jobs,
     keys,
     models,
     predict,
@@ -83,6 +84,7 @@ app.add_typer(deployments.app, name="deployments")
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(reviews.app, name="reviews")
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
 app.add_typer(deploy.app, name="deploy")
 
@@ -109,7 +111,7 @@ def main() -> None:
     try:
         app()
     except LubanError as error:
-        from luban.cli.face import complain
+        from luban.cli.said import complain
 
         complain(error)
         sys.exit(1)

@@ -19,7 +19,7 @@ Which = Annotated[str, typer.Argument(help="A version's number or an alias.")]
 @app.command("list")
 def list_versions(project: ProjectPath = HERE, as_json: AsJson = False) -> None:
     """Versions of the project's model, newest first, with their aliases."""
-    from luban.cli.face import emit
+    from luban.cli.said import emit
     from luban.cli.show import table
 
     shop = open_workshop(project, None)
@@ -61,7 +61,7 @@ def rollback(project: ProjectPath = HERE, as_json: AsJson = False) -> None:
 @app.command()
 def diff(first: Which, second: Which, project: ProjectPath = HERE, as_json: AsJson = False) -> None:
     """What differs between two versions: figures, schema, row steps, encoders, stages, decoding, size."""
-    from luban.cli.face import emit
+    from luban.cli.said import emit
     from luban.cli.show import table
 
     shop = open_workshop(project, None)
@@ -79,7 +79,7 @@ def diff(first: Which, second: Which, project: ProjectPath = HERE, as_json: AsJs
 @app.command()
 def history(project: ProjectPath = HERE, as_json: AsJson = False) -> None:
     """The audit trail of this project's releases, checked against tampering."""
-    from luban.cli.face import emit
+    from luban.cli.said import emit
     from luban.cli.show import table
 
     shop = open_workshop(project, None)
@@ -116,7 +116,7 @@ def _row(version: Any) -> dict[str, Any]:
 
 
 def _said(shop: Any, as_json: bool) -> None:
-    from luban.cli.face import emit
+    from luban.cli.said import emit
 
     champion = shop.registry.resolve(shop.project.name, "champion")
     if as_json:

@@ -33,7 +33,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Answer every row of a file: the input's columns, then the answer's, then `error`."""
-    from luban.cli.face import emit
+    from luban.cli.said import emit
     from luban.data.sinks import open_sink
     from luban.data.sources import open_path
     from luban.serve.batch import predict_file

@@ -45,13 +45,14 @@ class Replica:
 
 def _opened(given: Arguments) -> AbstractContextManager[App]:
     from luban.project import load_project, server_settings
-    from luban.serve.origins import AliasOrigin, FolderOrigin
+    from luban.serve.fleet import Origins
+    from luban.serve.origins import FolderOrigin
+    from luban.serve.roster import roster
     from luban.serve.server import application as assembled
     from luban.workshop import Workshop
 
     if given.bundle:
-        return assembled(FolderOrigin(Path(given.bundle)), server_settings())
+        return assembled(Origins((FolderOrigin(Path(given.bundle)),)), server_settings())
     shop = Workshop.open(*load_project(given.project))
     config = shop.project.serve
-    origin = AliasOrigin(shop.project.name, config.alias, shop.registry.resolve, shop.home.store.fetch)
-    return assembled(origin, config, home=shop.home)
+    return assembled(roster(shop.project.name, config, shop.home), config, home=shop.home)

@@ -31,7 +31,7 @@ def list_reviews(
     as_json: AsJson = False,
 ) -> None:
     """Rows of one status, the oldest first."""
-    from luban.cli.face import emit
+    from luban.cli.said import emit
     from luban.cli.show import table
     from luban.errors import ConfigError
     from luban.serve.review_queue import STATUSES
@@ -115,8 +115,8 @@ def export(to: To, project: ProjectPath = HERE, as_json: AsJson = False) -> None
 
 def write_lessons(to: str, project: Path, as_json: bool, only_reviewed: bool) -> None:
     """Write rows with their truth, and say how many."""
-    from luban.cli.face import emit
     from luban.cli.predict import load_bundle
+    from luban.cli.said import emit
     from luban.serve.lessons import export as exported
 
     shop = open_workshop(project, None)
@@ -172,7 +172,7 @@ def _line(one: Review) -> dict[str, Any]:
 
 
 def _tell(one: Review, as_json: bool) -> None:
-    from luban.cli.face import emit
+    from luban.cli.said import emit
 
     if as_json:
         emit(one.to_json())

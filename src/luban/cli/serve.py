@@ -41,12 +41,10 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Serve the project's champion: POST /v1/predict, /health, /ready, /openapi.json, /metrics."""
-    from luban.cli.face import emit
     from luban.cli.options import open_workshop
-    from luban.project import server_settings
+    from luban.cli.said import emit
     from luban.serve.fleet import Origins
     from luban.serve.origins import FolderOrigin
-    from luban.serve.roster import roster
     from luban.serve.server import serve as run_server
     from luban.serve.server import serve_by_workers
     from luban.serve.worker import Worker
@@ -63,9 +61,12 @@ def serve(
     if bundle and model:
         raise ConfigError("--bundle and --model exclude each other.", "Serve folders, or models of the project.")
     if bundle:
-        config, home = _with(server_settings(sets or ()), changes), None
+        config, home = _with(_without_project(sets or []), changes), None
         origins = Origins(tuple(map(FolderOrigin, bundle)))
     else:
+        from luban.cli.options import open_workshop
+        from luban.serve.roster import roster
+
         shop = open_workshop(project, sets)
         config, home = _with(shop.project.serve, changes), shop.home
         origins = roster(shop.project.name, config, home)
@@ -82,6 +83,19 @@ def serve(
         serve_by_workers([sys.executable, "-m", "luban", *sys.argv[1:]], config, ready, home=home)
     else:
         run_server(origins, config, ready, home=home)
+
+
+def _without_project(sets: list[str]) -> ServeConfig:
+    """The server's settings for bundles in folders. All settings of projects are read only where there are some:
+    a server that starts with defaults needs neither their time nor their memory.
+    """
+    from luban.serve.config import ServeConfig
+
+    if not sets and not any(name.startswith("LUBAN__") for name in os.environ):
+        return ServeConfig()
+    from luban.project import server_settings
+
+    return server_settings(sets)
 
 
 def _with(config: ServeConfig, said: dict[str, object]) -> ServeConfig:

@@ -79,7 +79,7 @@ def _measure(bundle: Any, data: str, original: Original, config: EvaluateConfig,
 
 def show(found: Shift, title: str, as_json: bool, out: Path | None) -> None:
     """The finding on standard output, and in a file."""
-    from luban.cli.face import emit
+    from luban.cli.said import emit
     from luban.evaluate.shift_text import markdown
 
     if out is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from luban.cli.face import emit
+from luban.cli.said import emit
 from luban.errors import BundleError
 
 if TYPE_CHECKING:
