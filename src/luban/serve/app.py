@@ -215,6 +215,8 @@ class App:
 
     async def _page(self, request: Request) -> Response:
         locked, live = not self._is_known(request), self._fleet.live()
+        if not locked and live.state == "idle":
+            await self._fleet.served()
         body = page(live.now, live.reason, request.header("host"), bool(self._door), locked)
         return Response(body, media_type="text/html; charset=utf-8", headers=PAGE_HEADERS)
 
