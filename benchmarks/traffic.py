@@ -115,7 +115,8 @@ class Load:
                 continue
             version = re.search(rb'"version":(\d+)', body)
             if not top.startswith(b"HTTP/1.1 200") or version is None:
-                self.failures[top[9:12].decode()] += 1
+                kind = re.search(rb"urn:luban:problem:([a-z-]+)", body)
+                self.failures[kind[1].decode() if kind else top[9:12].decode()] += 1
             else:
                 self.versions[int(version[1])] += 1
         writer.close()
