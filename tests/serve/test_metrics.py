@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from luban.serve.scrape import merged, render
 from luban.serve.tally import Tally
 
 from .conftest import HandOrigin
+from .deploying import ADA, House
 from .test_workers import ROWS, children, served, until
 from .tiny import write_tiny
 
@@ -266,6 +268,39 @@ def test_what_is_refused_shows_as_stale_and_why_requests_failed_is_counted(
             break
     assert 'luban_model_stale{model="reviews"} 1.0' in text
     assert 'luban_problems_total{kind="not-json"} 1.0' in text
+
+
+def test_every_figure_is_told_where_everything_is_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With records, review, a cache, a shadow and truth, each name of the table has a value."""
+    monkeypatch.setattr("luban.serve.metrics.SLOW_S", 0.1)
+    house = House(tmp_path)
+    house.release()
+    house.release(2.0)
+    house.deployments.set_shadows("reviews", (2,), ADA)
+    sections = {"cache": {"max_mb": 1}, "review": {"below": 1.0}}
+    with house.server(**sections) as address, httpx.Client(base_url=address) as client:
+        for number in range(3):
+            asked = client.post("/v1/predict", json={"rows": ROWS}, headers={"x-request-id": f"asked-{number}"})
+            assert asked.status_code == 200
+            told = {"request_id": f"asked-{number}", "position": 0, "truth": "good"}
+            assert client.post("/v1/feedback", json={"feedback": [told]}).status_code == 200
+        missing: set[str] = set()
+
+        def all_there() -> bool:
+            text = client.get("/metrics").text
+            missing.clear()
+            missing.update(name for name in FIGURES if not re.search(rf"^{name}(_count)?[{{ ]", text, re.MULTILINE))
+            return not missing
+
+        try:
+            until(all_there)
+        except AssertionError:
+            raise AssertionError(f"nobody tells {sorted(missing)}") from None
+
+
+def test_labels_are_those_of_the_table() -> None:
+    with pytest.raises(ValueError, match="luban_problems_total has the labels"):
+        merged([Sample("luban_problems_total", (), 1)])
 
 
 def test_unknown_names_are_refused() -> None:

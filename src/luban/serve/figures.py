@@ -98,6 +98,7 @@ FIGURES: dict[str, Figure] = {
     "luban_records_waiting": Figure("gauge", "Answers that wait to be recorded."),
     "luban_records_written_total": Figure("counter", "Answers that were recorded."),
     "luban_records_dropped_total": Figure("counter", "Answers that were not recorded, for want of room."),
+    "luban_records_skipped_total": Figure("counter", "Answers that were not recorded, as `max_per_s` wants it."),
     "luban_reviews": Figure("gauge", "Rows in the review queue.", ("model", "status"), "max"),
     "luban_truths": Figure("gauge", "Answers of the last 7 days whose truth is known.", ("model", "version"), "max"),
     "luban_live_accuracy_ratio": Figure("gauge", "Share of these that were right.", ("model", "version"), "max"),

@@ -51,6 +51,7 @@ class FleetGauges:
             version = lineup.arms[0].wanted.version or 0
             yield Sample("luban_model_info", (name, str(version or ""), live.identity or ""), 1)
             yield Sample("luban_model_version", (name,), version)
+        yield Sample("luban_breaker_open", (name,), 0.0)  # the breaker itself tells of models that have failed
         yield Sample("luban_model_stale", (name,), float(bool(live.reason)))
         yield Sample("luban_model_loads_total", (name,), live.num_loaded)
         yield Sample("luban_model_refusals_total", (name,), live.num_refused)

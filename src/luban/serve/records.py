@@ -144,7 +144,8 @@ class Records:
         """For metrics."""
         yield Sample("luban_records_waiting", (), self.num_waiting)
         yield Sample("luban_records_written_total", (), self.num_written)
-        yield Sample("luban_records_dropped_total", (), self.num_dropped + self.num_skipped)
+        yield Sample("luban_records_dropped_total", (), self.num_dropped)
+        yield Sample("luban_records_skipped_total", (), self.num_skipped)
 
     @property
     def _waiting_bytes(self) -> int:

@@ -21,9 +21,14 @@ Values = dict[tuple[str, tuple[str, ...]], float | Tally]
 
 
 def merged(samples: Iterable[Sample]) -> list[Sample]:
-    """One value for each figure and labels, of those that several workers gave. Raises KeyError for unknown figures."""
+    """One value for each figure and labels, of those that several workers gave.
+
+    Raises KeyError for a figure that is not in the table, ValueError for labels that are not its own.
+    """
     found: Values = {}
     for name, labels, value in samples:
+        if len(labels) != len(FIGURES[name].labels):
+            raise ValueError(f"{name} has the labels {FIGURES[name].labels}, but got {labels}")
         key = (name, labels)
         found[key] = _both(FIGURES[name], found[key], value) if key in found else value
     return [Sample(name, labels, value) for (name, labels), value in found.items()]

@@ -133,7 +133,7 @@ def _traffic(here: str, model: str) -> list[Panel]:
     arm, legend = "model, version, arm", "{{model}} v{{version}} {{arm}}"
     agrees = _rate("luban_shadow_answers_total", f'{model},agrees="yes"', arm)
     failed, unseen = (_rate(f"luban_shadow_{what}_total", model, arm) for what in ("failures", "dropped"))
-    dropped = f"sum by (instance) (rate(luban_records_dropped_total{{{here}}}[$__rate_interval]))"
+    dropped, skipped = (_rate(f"luban_records_{what}_total", here, "instance") for what in ("dropped", "skipped"))
     return [
         Panel("weights", ((f"max by ({arm}) (luban_arm_weight_ratio{{{model}}})", legend),), "percentunit"),
         Panel("shadow", ((f"{agrees} / {_rate('luban_shadow_answers_total', model, arm)}", legend),), "percentunit"),
@@ -149,7 +149,11 @@ def _traffic(here: str, model: str) -> list[Panel]:
         Panel("jobs", ((f"max by (status) (luban_jobs{{{here}}})", "{{status}}"),), width=4),
         Panel(
             "records",
-            ((f"sum by (instance) (luban_records_waiting{{{here}}})", "{{instance}}"), (dropped, "{{instance}} ✗")),
+            (
+                (f"sum by (instance) (luban_records_waiting{{{here}}})", "{{instance}}"),
+                (dropped, "{{instance}} ✗"),
+                (skipped, "{{instance}} …"),
+            ),
             width=4,
         ),
     ]
