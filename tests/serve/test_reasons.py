@@ -194,7 +194,7 @@ def test_the_sentence_names_both_sides(bundle: Bundle) -> None:
     def share(name: str, value: float) -> Any:
         return SimpleNamespace(column="text", name=name, value=value)
 
-    shares = (share("quiet", 2.0), share("dirty", -1.0), share("the", 0.001))
+    shares = (share("quiet", 2.0), share("quiet", 1.5), share("dirty", -1.0), share("the", 0.001))
     finding: Any = SimpleNamespace(shares=shares, explains="good", explains_class="good")
     assert sentence(finding, "en") == "For “good”: “quiet” (text). Against it: “dirty” (text)."
     assert sentence(finding, "zh") == "支持“good”：“quiet” (text)。反对：“dirty” (text)。"

@@ -13,6 +13,8 @@ from luban.serve.problems import Problem
 
 T = TypeVar("T")
 THREADS, MAX_WAITING = 2, 32
+PATIENCE_S = 5.0
+"""How long a request waits for the ledger; a writer there may wait for its turn much longer."""
 
 
 class Clerk:
@@ -27,13 +29,25 @@ class Clerk:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def do(self, work: Callable[[], T]) -> T:
-        """Do it in a thread. Raises Problem where too much waits, or the ledger is away."""
+        """Do it in a thread. Raises Problem where too much waits, or the ledger is away or does not answer in time.
+
+        In the last case the work goes on: it must do no harm if it is asked for again.
+        """
         if self._waiting >= MAX_WAITING:
             raise Problem("busy", f"{self._waiting} requests wait for the ledger.", "Ask again later.", None, LATER)
         self._waiting += 1
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        future.add_done_callback(self._done)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await asyncio.wait_for(asyncio.shield(future), PATIENCE_S)
+        except TimeoutError:
+            detail = f"The ledger did not answer within {PATIENCE_S:g} s."
+            todo = "Send the same again later; it does no harm if it is kept by then."
+            raise Problem("no-ledger", detail, todo, None, LATER) from None
         except StoreError as error:
             raise Problem("no-ledger", error.message, "Ask again later; nothing was changed.", None, LATER) from error
-        finally:
-            self._waiting -= 1
+
+    def _done(self, future: asyncio.Future[T]) -> None:
+        self._waiting -= 1
+        if not future.cancelled():
+            future.exception()  # whoever asked may have gone; what it says is in the answer, or of no interest

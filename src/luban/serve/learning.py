@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SHOWN_S = 7 * 86_400.0
 """Answers of so many seconds before now are in the figures of live accuracy."""
+COUNTING_SHARE = 0.02
+"""Of its time the server counts at most so much of what stands in the ledger."""
 
 
 class Learning:
@@ -38,6 +40,8 @@ class Learning:
         self._config = config
         self._ledger = None if home is None else home.ledger
         self._clerk = Clerk()
+        self._counted: list[Sample] = []
+        self._count_again = 0.0
         tolerance = Tolerance(config.review.within, config.review.within_share)
         self.judges = Judges(fleet, tolerance)
         self.reasons = Reasons(config.explain)
@@ -60,7 +64,7 @@ class Learning:
         """Have the figures of this part asked."""
         if self._records is not None:
             metrics.add(self._records)
-            metrics.add_slow(lambda: list(self._slow()))
+            metrics.add_slow(self._slow)
 
     def close(self) -> None:
         """Write what waits, and end the threads."""
@@ -69,8 +73,15 @@ class Learning:
         if self._records is not None:
             self._records.close()
 
-    def _slow(self) -> Iterable[Sample]:
-        """Figures that stand in the ledger."""
+    def _slow(self) -> list[Sample]:
+        """Figures that stand in the ledger; counting many truths takes its time, and is done the more seldom."""
+        began = time.monotonic()
+        if began >= self._count_again:
+            self._counted = list(self._count())
+            self._count_again = began + (time.monotonic() - began) / COUNTING_SHARE
+        return self._counted
+
+    def _count(self) -> Iterable[Sample]:
         from luban.serve.outcomes import Outcomes
         from luban.serve.review_queue import ReviewQueue
 

@@ -158,7 +158,8 @@ def sentence(finding: Attribution, language: Literal["en", "zh"]) -> str:
         (1, "reasons_for" if both else "reasons_up"),
         (-1, "reasons_against" if both else "reasons_down"),
     ):
-        parts = [f"“{s.name}” ({s.column})" for s in shares if s.value * sign > least][:NAMED]
+        # what stands in a text twice is named once
+        parts = list(dict.fromkeys(f"“{s.name}” ({s.column})" for s in shares if s.value * sign > least))[:NAMED]
         if parts:
             joined = ("、" if language == "zh" else ", ").join(parts)
             said.append(say(language, key, {"explains": finding.explains, "parts": joined}))
