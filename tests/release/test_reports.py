@@ -15,6 +15,7 @@ from luban.errors import ReleaseError
 from luban.evaluate.report import Report
 from luban.project import load_project
 from luban.release.registry import Version
+from luban.serve.outside import Bounds
 from luban.workshop import Workshop
 
 from .made import PROJECT, write_project
@@ -127,3 +128,13 @@ def test_the_page_asks_nothing_of_the_network(shop: Workshop, name: str) -> None
     assert outside.found == []
     assert "url(" not in page
     assert "@import" not in page
+
+
+def test_a_release_says_what_its_training_rows_were_like(shop: Workshop) -> None:
+    folder = folder_of(shop, "1")
+    bundle = Bundle.load(folder)
+    told = json.loads((folder / "reports" / "ranges.json").read_bytes())
+    assert "reports/ranges.json" in bundle.manifest.personal
+    assert told["rows"] > 100
+    assert list(told["columns"]["message"]) == ["length", "missing"]
+    assert Bounds.of(bundle) is not None

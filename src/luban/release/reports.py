@@ -13,6 +13,7 @@ from luban.catalog import canonical
 from luban.evaluate.report import Report, data_facts, train_seconds
 from luban.release.card import Subject, card
 from luban.release.gates.base import Verdict
+from luban.release.ranges import RANGES, ranges
 
 if TYPE_CHECKING:
     from luban.bundle.manifest import Manifest
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 ERRORS = "errors.json"
 EXPLAINED = "explained.json"
 WITH_ROWS = "report-with-rows.html"
-PERSONAL_REPORTS = (ERRORS, EXPLAINED, WITH_ROWS)
-"""Reports that hold rows' own values."""
+PERSONAL_REPORTS = (ERRORS, EXPLAINED, WITH_ROWS, RANGES)
+"""Reports that hold rows' own values, or extremes of them."""
 
 
 def report_of(
@@ -73,6 +74,7 @@ def reports(
         "card.md": card(report, Subject.of(manifest), forced_reason).encode(),
         "evaluation.json": canonical(candidate.evaluation),
         "training.json": canonical(candidate.training),
+        RANGES: canonical(ranges(candidate.dataset)),
         "prepare.json": canonical(report.data),
         "gates.json": canonical([verdict.to_json() for verdict in verdicts]),
     }

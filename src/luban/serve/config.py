@@ -22,6 +22,7 @@ from luban.serve.learning_config import ReasonsConfig, RecordsConfig, ReviewConf
 from luban.serve.limits_config import LimitsConfig
 from luban.serve.log import LogConfig
 from luban.serve.memory import MemoryConfig
+from luban.serve.rows_config import RowsConfig
 from luban.serve.slo import SloConfig
 from luban.serve.tls import TlsConfig
 from luban.serve.tracing import TraceConfig
@@ -52,6 +53,7 @@ class ServeConfig(Config):
     tls: TlsConfig | None = None
     """Speak HTTPS; without it, leave TLS to a proxy in front."""
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    rows: RowsConfig = Field(default_factory=RowsConfig)
     breaker: BreakerConfig = Field(default_factory=BreakerConfig)
     open_metrics: bool = False
     """Give `/metrics` without the API key."""

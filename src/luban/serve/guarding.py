@@ -14,6 +14,7 @@ from luban.serve.breaker import Breaker, Watchdog
 from luban.serve.counts import Counts, LocalCounts, SharedCounts
 from luban.serve.figures import Sample
 from luban.serve.limits import Limits
+from luban.serve.outside import Outside
 from luban.serve.shedding import Shedding
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ class Guarding:
         self.breaker = Breaker(config.breaker)
         self._watchdog: Watchdog | None = None
         self.guards: Sequence[Guard] = (self.shedding, self.limits)
-        self.inspectors: Sequence[Inspector] = (self.breaker, self.limits)
-        self.finishers: Sequence[Finisher] = ()
+        outside = Outside(config.rows)
+        self.inspectors: Sequence[Inspector] = (self.breaker, self.limits, outside)
+        self.finishers: Sequence[Finisher] = (outside,)
         self.listeners: Sequence[Listener] = (self.shedding, self.breaker)
 
     def _counts(self, config: LimitsConfig, shared: Path | None) -> Counts:
