@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -11,8 +14,10 @@ from hypothesis import strategies as st
 
 from luban.release.rollout import CanaryRule
 from luban.serve.routing import Arm, Routing
+from luban.serve.traffic import counts
 from luban.serve.traffic.control import Controller
 from luban.serve.traffic.told import told
+from luban.store.home import STATE
 
 from .deploying import ADA, House, Load, until
 
@@ -185,3 +190,52 @@ class TestOverHttp:
             response = httpx.post(f"{address}/v1/deployments/{path}", json=body)
         assert response.status_code == status, response.text
         assert house.now.revision == 0
+
+
+def counted(house: House) -> dict[int, int]:
+    """Requests by version that servers wrote to the ledger."""
+    found: Counter[int] = Counter()
+    for row in counts.read(house.home.ledger, "reviews", "default", 1):
+        found[row.version] += int(row.figures.get("requests", 0))
+    return dict(found)
+
+
+def test_counts_of_all_servers_are_what_clients_saw(house: House) -> None:
+    """Also of two servers, also while the ledger is locked for a while, also what came last before they stopped."""
+    house.release()
+    house.release()
+    house.deployments.set_weights("reviews", {2: 0.3}, ADA)
+    with house.server() as one, house.server() as other, Load([one, other], clients=2) as load:
+        until(lambda: load.versions.total() > 50)
+        with closing(sqlite3.connect(house.folder / STATE / "ledger.db", isolation_level=None)) as locking:
+            locking.execute("BEGIN IMMEDIATE")
+            before = load.versions.total()
+            until(lambda: load.versions.total() > before + 100)
+            locking.execute("ROLLBACK")
+    assert load.failures == []
+    assert counted(house) == dict(load.versions)
+
+
+def test_a_version_may_be_an_arm_and_a_shadow_at_once(house: House) -> None:
+    house.release()
+    house.release()
+    house.deployments.set_weights("reviews", {2: 0.5}, ADA)
+    house.deployments.set_shadows("reviews", (2,), ADA)
+    with house.server() as address, Load([address]) as load:
+        until(lambda: min(load.versions[1], load.versions[2]) > 30)
+    found = told(house.home.ledger, Controller(house.home.ledger, house.deployments).look("reviews"))
+    assert {arm["version"]: arm["requests"] for arm in found["arms"]} == dict(load.versions)
+    assert found["shadows"][0]["asked"] > 0
+    assert found["shadows"][0]["asked"] + found["shadows"][0]["dropped"] <= load.versions.total()
+
+
+def test_a_shadow_that_cannot_keep_up_drops_and_slows_nobody(house: House) -> None:
+    house.release()
+    house.release(ballast_mb=30)
+    house.deployments.set_shadows("reviews", (2,), ADA)
+    with house.server(traffic={"write_s": 0.1, "shadow_waiting": 2}) as address, Load([address]) as load:
+        until(lambda: load.versions[1] > 200)
+    found = told(house.home.ledger, Controller(house.home.ledger, house.deployments).look("reviews"))["shadows"][0]
+    assert load.failures == []
+    assert found["dropped"] > 0
+    assert load.versions.total() - 3 <= found["asked"] + found["dropped"] <= load.versions.total(), found

@@ -150,11 +150,13 @@ class Leader:
 
     def run_until_idle(self) -> None:
         """Look in this thread as long as something runs. Raises StoreError."""
-        while any(self._runs(model) for model in self._models()):
-            self._look()
-            self._stop.wait(self._every_s)
-        for model in list(self._leases):
-            self._give_back(model)
+        try:
+            while any(self._runs(model) for model in self._models()):
+                self._look()
+                self._stop.wait(self._every_s)
+        finally:
+            for model in list(self._leases):
+                self._give_back(model)
 
     def _look(self) -> None:
         for model in self._names():

@@ -106,11 +106,14 @@ class Writer:
 
     def _write(self) -> None:
         try:
-            found = {place: figures for source in self._sources for place, figures in source().items()}
+            found: dict[Place, dict[str, Any]] = {}
+            for source in self._sources:
+                for place, figures in source().items():  # A version may be an arm and a shadow at once.
+                    found.setdefault(place, {}).update(figures)
             changed = {place: figures for place, figures in found.items() if self._written.get(place) != figures}
             if changed:
                 counts.write(self._ledger, self._server, changed)
-            self._written, self._said = found, ""
+            self._written, self._said = {**found}, ""
         except Exception as error:  # The thread must outlive whatever a database driver raises.
             said = f"{type(error).__name__}: {error}"
             if said != self._said:

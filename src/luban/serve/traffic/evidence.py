@@ -94,7 +94,7 @@ class Reader:
         self._arms = {challenger: True, champion: False}
         self._since = since
         self._number = after
-        self._seen: dict[str, set[str]] = {metric: set() for metric in metrics}
+        self._seen: dict[str, set[int]] = {metric: set() for metric in metrics}  # hashes: there may be a million units
 
     def read(self, outcomes: Outcomes, model: str) -> None:
         """Add what came since; at most so much that others are not kept waiting. Raises StoreError."""
@@ -122,7 +122,7 @@ class Reader:
         share = round(first.share if to_challenger else 1.0 - first.share, 6) if first.share is not None else 0.0
         if not 0 < share < 1:
             return
-        unit = first.unit or first.request_id
+        unit = hash(first.unit or first.request_id)
         for metric, truth in self.truths.items():
             values = [value for one in mine if (value := _value(one, metric)) is not None]
             if values and unit not in self._seen[metric]:
