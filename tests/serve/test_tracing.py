@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 
 from luban.errors import MissingExtra
 from luban.serve.config import ServeConfig
+from luban.serve.grpc_config import GrpcConfig
 from luban.serve.live import FolderOrigin
 from luban.serve.server import serving
 from luban.serve.tracing import TraceConfig, Tracer, parent_of
@@ -120,6 +122,39 @@ def test_a_request_becomes_spans_of_its_callers_trace(collector: Collector, fold
     assert attributes(collector.resources[0])["service.name"] == "luban"
     for private in (b"13812345678", "请".encode(), b"a-secret", b"127.0.0.1"):
         assert private not in collector.raw
+
+
+def test_reasons_have_a_span_of_their_own(collector: Collector, folder: Path) -> None:
+    with traced(folder, collector.address, 1.0) as client:
+        assert client.post("/v1/predict", json={**ROWS, "explain": True}).status_code == 200
+    spans = collector.by_name()
+    assert sorted(spans) == ["POST /v1/predict", "admit", "explain", "model", "wait"]
+    assert spans["explain"].start_time_unix_nano >= spans["model"].end_time_unix_nano
+
+
+def test_calls_of_grpc_are_traced_as_well(collector: Collector, folder: Path) -> None:
+    grpc = pytest.importorskip("grpc")
+    from luban.serve.proto import messages
+
+    made = messages("open_inference.proto")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    trace = TraceConfig(endpoint=collector.address, share=0)
+    config = ServeConfig(port=0, trace=trace, grpc=GrpcConfig(port=port))
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "contents": {"bytes_contents": [b"13812345678"]}}
+    with serving(FolderOrigin(folder), config, {}), grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        infer = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            request_serializer=made["ModelInferRequest"].SerializeToString,
+            response_deserializer=made["ModelInferResponse"].FromString,
+        )
+        metadata = (("traceparent", f"00-{TRACE}-{SPAN}-01"),)
+        infer(made["ModelInferRequest"](model_name="reviews", inputs=[tensor]), timeout=10, metadata=metadata)
+    spans = collector.by_name()
+    root = spans["POST /inference.GRPCInferenceService/ModelInfer"]
+    assert (root.trace_id.hex(), root.parent_span_id.hex()) == (TRACE, SPAN)
+    assert {"admit", "wait", "model"} < spans.keys()
+    assert b"13812345678" not in collector.raw
 
 
 def test_a_caller_that_samples_not_is_not_traced(collector: Collector, folder: Path) -> None:

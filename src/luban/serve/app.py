@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from luban.serve import about
+from luban.serve.accounts import CLIENT_WENT_AWAY, Accounts
 from luban.serve.batching import Batcher
 from luban.serve.cache import ResponseCache
 from luban.serve.companions import companions_of
@@ -29,7 +30,6 @@ from luban.serve.gauges import FleetGauges, QueueGauges
 from luban.serve.guarding import Guarding
 from luban.serve.jobs import Jobs
 from luban.serve.learning import Learning
-from luban.serve.log import Access
 from luban.serve.metrics import Metrics
 from luban.serve.models import Models, readiness
 from luban.serve.openapi import model_facts, openapi
@@ -39,7 +39,6 @@ from luban.serve.predicting import Predicting
 from luban.serve.problems import NotYet, Problem
 from luban.serve.routes import Halves, Route, Router
 from luban.serve.slo import needs_bound
-from luban.serve.tracing import Tracer
 from luban.serve.traffic.deployed import Deployed
 from luban.serve.v2 import OpenInference
 from luban.serve.wire import Disconnected, Receive, Request, Response, Scope, Send, respond
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
     from luban.store.home import Home
 
 LOG = logging.getLogger("luban.serve")
-CLIENT_WENT_AWAY = 499
 
 
 class App:
@@ -64,8 +62,7 @@ class App:
         self.draining = False
         """Set when the server was told to stop: it still answers, but is not ready for more."""
         self.metrics = Metrics(needs_bound(config.slo))
-        self._access = Access(config.log)
-        self._tracer = Tracer(config.trace) if config.trace.endpoint else None
+        self.accounts = Accounts(self.metrics, config.log, config.trace)
         self.guarding = Guarding(config, door)
         self.metrics.add(self.guarding)
         self._batcher = Batcher(config.num_threads, config.max_waiting, config.batching, self.guarding.breaker)
@@ -85,10 +82,10 @@ class App:
         self.metrics.add(QueueGauges(self._batcher, config.max_waiting))
         self.metrics.add(self._batcher.runs)
         own = (Predicting(self.desk, config), Models(fleet), OpenInference(self.desk, config))
-        jobs = Jobs(self.desk, config, home)
-        self.metrics.add_slow(jobs.samples)
-        groups = (*own, jobs, self._deployed.paths, *self._learning.groups(self.desk))
-        self.companions = companions_of(config, self.desk, door, self.metrics.request, home)
+        self._jobs = Jobs(self.desk, config, home)
+        self.metrics.add_slow(self._jobs.samples)
+        groups = (*own, self._jobs, self._deployed.paths, *self._learning.groups(self.desk))
+        self.companions = companions_of(config, self.desk, door, self.accounts, home)
         self.router = Router([*(route for group in groups for route in group.routes()), *self._own_routes()])
 
     def _own_routes(self) -> list[Route]:
@@ -107,8 +104,8 @@ class App:
         self.guarding.close()
         self._learning.close()
         self._deployed.close()
-        if self._tracer is not None:
-            self._tracer.close()
+        self._jobs.close()
+        self.accounts.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request; never raises for what a client does."""
@@ -127,11 +124,7 @@ class App:
 
     def account(self, request: Request, status: int, seconds: float) -> None:
         """Count and log one request, whichever way it came (`direct.py` calls this, too)."""
-        self.metrics.request(request.route or "(other)", status, seconds)
-        if self._access.wants(status, seconds):
-            self._access.write(request, status, seconds)
-        if self._tracer is not None:
-            self._tracer.end(request, status)
+        self.accounts.end(request, status, seconds)
 
     async def _respond(self, request: Request) -> Response:
         for last in (False, False, True):
@@ -171,8 +164,7 @@ class App:
 
     def enter(self, request: Request) -> Route | Response:
         """The route of a request whose caller was let in, or the answer to OPTIONS. Raises Problem."""
-        if self._tracer is not None:
-            self._tracer.begin(request)
+        self.accounts.begin(request)
         route = self.router.find(request)
         if isinstance(route, Response):
             return route

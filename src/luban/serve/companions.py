@@ -5,10 +5,10 @@ Each is started on the server's event loop before the first request, and stopped
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from luban.serve.accounts import Accounts
     from luban.serve.config import ServeConfig
     from luban.serve.desk import Desk
     from luban.serve.door import Door
@@ -52,15 +52,13 @@ class Companions:
             await self._started.pop().stop()
 
 
-def companions_of(
-    config: ServeConfig, desk: Desk, door: Door, account: Callable[[str, int, float, str], None], home: Home | None
-) -> Companions:
+def companions_of(config: ServeConfig, desk: Desk, door: Door, accounts: Accounts, home: Home | None) -> Companions:
     """What the settings ask for. Raises MissingExtra."""
     found = Companions()
     if config.grpc.port is not None:
         from luban.serve.grpc_service import GrpcService
 
-        found.add(GrpcService(desk, config, door.enter, account))
+        found.add(GrpcService(desk, config, door.enter, accounts))
     if home is not None and config.jobs.enabled:
         from luban.serve.job_process import JobProcesses
 

@@ -9,10 +9,10 @@ again when they change. Source: KServe, "Open Inference Protocol V2".
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import math
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from luban import __version__
 from luban.catalog import need
 from luban.errors import ServeError
+from luban.serve.accounts import CLIENT_WENT_AWAY, Accounts, Called
 from luban.serve.desk import Desk
 from luban.serve.problems import NotYet, Problem
 from luban.serve.proto import messages
@@ -64,19 +65,17 @@ _HEAD_BYTES = 64 * 1024
 LetIn = Callable[[str, str], Caller]
 """Who sends `authorization` and `x-api-key`. Raises Problem."""
 Call = Callable[..., Awaitable[Any]]
-Account = Callable[[str, int, float, str], None]
-"""Counts a call: its name, the HTTP status that says the same as its own, its seconds."""
 
 
 class GrpcService:
     """The service on its port. Raises MissingExtra where grpcio is not installed."""
 
-    def __init__(self, desk: Desk, config: ServeConfig, let_in: LetIn, account: Account) -> None:
+    def __init__(self, desk: Desk, config: ServeConfig, let_in: LetIn, accounts: Accounts) -> None:
         self._grpc = need("grpc", "grpc")
         self._desk = desk
         self._config = config
         self._let_in = let_in
-        self._account = account
+        self._accounts = accounts
         self._messages = messages(PROTO)
         self._server: Any = None
 
@@ -131,48 +130,54 @@ class GrpcService:
     async def _answer(self, name: str, call: Call, message: Any, context: Any) -> Any:
         """Run a call, and tell problems as this protocol does."""
         started, status, kind = time.perf_counter(), 200, ""
+        told = _told(name, context)
+        self._accounts.begin(told)
         try:
-            return await self._tried(name, call, message, context)
+            return await self._tried(name, call, message, context, told)
         except Problem as problem:
             status, kind = problem.status, problem.kind
             await self._refuse(problem, context)
+        except asyncio.CancelledError:
+            status = CLIENT_WENT_AWAY
+            raise
         except Exception:
             status, kind = 500, "internal"
-            LOG.exception("call failed", extra={"fields": {"call": name}})
+            LOG.exception("call failed", extra={"fields": {"path": told.path, "request_id": told.id}})
             await self._refuse(Problem("internal", "An error inside the server; it is in its log.", ""), context)
         finally:
-            self._account(f"/{SERVICE}/{name}", status, time.perf_counter() - started, kind)
+            self._accounts.end(told, status, time.perf_counter() - started, kind)
 
-    async def _tried(self, name: str, call: Call, message: Any, context: Any) -> Any:
-        for _ in range(2):
+    async def _tried(self, name: str, call: Call, message: Any, context: Any, told: Called) -> Any:
+        for last in (False, False, True):
             try:
-                return await call(message, context, self._caller(name, context))
+                self._admit(name, told)
+                return await call(message, context, told)
             except NotYet as error:
+                if last:
+                    raise
                 await error.ready()
-        return await call(message, context, self._caller(name, context))
+        raise AssertionError("the last try gives an answer")
 
     async def _refuse(self, problem: Problem, context: Any) -> None:
         code = getattr(self._grpc.StatusCode, _STATUS.get(problem.status, "INVALID_ARGUMENT"))
         told = [("luban-problem", problem.kind), *((k, v) for k, v in problem.headers.items() if k == "retry-after")]
         await context.abort(code, f"{problem.detail} {problem.todo}".strip(), tuple(told))
 
-    def _caller(self, name: str, context: Any) -> Caller | None:
+    def _admit(self, name: str, told: Called) -> None:
         role = _ROLES.get(name)
         if role is None:
-            return None
-        sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        caller = self._let_in(sent.get("authorization", ""), sent.get("x-api-key", ""))
+            return
+        told.caller = caller = self._let_in(told.header("authorization"), told.header("x-api-key"))
         if not caller.may(role):
             raise Problem("not-allowed", f"This takes the role {role}, but {caller.name} is {caller.role}.", "")
-        return caller
 
-    async def _server_live(self, message: Any, context: Any, caller: None) -> Any:
+    async def _server_live(self, message: Any, context: Any, told: Called) -> Any:
         return self._messages["ServerLiveResponse"](live=True)
 
-    async def _server_ready(self, message: Any, context: Any, caller: None) -> Any:
+    async def _server_ready(self, message: Any, context: Any, told: Called) -> Any:
         return self._messages["ServerReadyResponse"](ready=self._is_ready("", ""))
 
-    async def _model_ready(self, message: Any, context: Any, caller: None) -> Any:
+    async def _model_ready(self, message: Any, context: Any, told: Called) -> Any:
         return self._messages["ModelReadyResponse"](ready=self._is_ready(message.name, message.version))
 
     def _is_ready(self, model: str, version: str) -> bool:
@@ -182,15 +187,15 @@ class GrpcService:
             return False
         return True
 
-    async def _server_metadata(self, message: Any, context: Any, caller: None) -> Any:
+    async def _server_metadata(self, message: Any, context: Any, told: Called) -> Any:
         return self._messages["ServerMetadataResponse"](name=NAME, version=__version__, extensions=EXTENSIONS)
 
-    async def _model_metadata(self, message: Any, context: Any, caller: Caller) -> Any:
-        model = self._entry(message.name, caller, 0).model
+    async def _model_metadata(self, message: Any, context: Any, told: Called) -> Any:
+        model = self._entry(message.name, told, 0).model
         return self._messages["ModelMetadataResponse"](**metadata(await served_of(self._desk, model, message.version)))
 
-    async def _model_infer(self, message: Any, context: Any, caller: Caller) -> Any:
-        entry = self._entry(message.model_name, caller, message.ByteSize())
+    async def _model_infer(self, message: Any, context: Any, told: Called) -> Any:
+        entry = self._entry(message.model_name, told, message.ByteSize())
         admission = self._desk.admit(entry)
         try:
             question = asked(entry, _rows(message), _parameters(message.parameters), self._config.max_rows)
@@ -200,11 +205,13 @@ class GrpcService:
         finally:
             admission.leave()
 
-    def _entry(self, model: str, caller: Caller, num_bytes: int) -> Entry:
+    def _entry(self, model: str, told: Called, num_bytes: int) -> Entry:
         name = self._desk.fleet.live(model).name
-        if not caller.may_ask(name):
-            raise Problem("not-allowed", f"{caller.name} may not ask the model `{name}`.", "Ask for a key that may.")
-        return Entry(caller, name, secrets.token_hex(16), num_bytes)
+        if not told.caller.may_ask(name):
+            raise Problem(
+                "not-allowed", f"{told.caller.name} may not ask the model `{name}`.", "Ask for a key that may."
+            )
+        return Entry(told.caller, name, told.id, num_bytes, told.track)
 
     def _written(self, message: Any, question: Question, reply: Reply) -> Any:
         served = reply.arm.served
@@ -216,6 +223,11 @@ class GrpcService:
             made.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=[len(tensor.values)])
             made.raw_output_contents.append(packed(tensor))
         return made
+
+
+def _told(name: str, context: Any) -> Called:
+    sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    return Called(f"/{SERVICE}/{name}", f"/{SERVICE}/{name}", sent)
 
 
 def credentials(grpc: Any, tls: TlsConfig) -> Any:

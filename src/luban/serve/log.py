@@ -28,7 +28,7 @@ from luban.policy.masking import mask
 from luban.serve.tracing import parent_of
 
 if TYPE_CHECKING:
-    from luban.serve.wire import Request
+    from luban.serve.track import Told
 
 LOGGERS = ("luban.serve", "uvicorn.error", "opentelemetry")
 ECS_VERSION = "8.11.0"
@@ -75,7 +75,7 @@ class Access:
         return seconds >= self._slow_s or (self._share > 0 and (self._share >= 1 or random.random() < self._share))
 
     @staticmethod
-    def write(request: Request, status: int, seconds: float) -> None:
+    def write(request: Told, status: int, seconds: float) -> None:
         """One line."""
         fields: dict[str, object] = {
             "method": request.method,

@@ -27,7 +27,7 @@ from luban import __version__
 from luban.catalog import Config, execution, need
 
 if TYPE_CHECKING:
-    from luban.serve.wire import Request
+    from luban.serve.track import Told
 
 TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
@@ -87,7 +87,7 @@ class Tracer:
         # Spans are noted by a clock that never jumps, and told by the one on the wall.
         self._ahead_ns = time.time_ns() - time.perf_counter_ns()
 
-    def begin(self, request: Request) -> None:
+    def begin(self, request: Told) -> None:
         """Note that a request is traced, if it is."""
         if request.track.root is not None:
             return  # It was put off, and comes again.
@@ -101,7 +101,7 @@ class Tracer:
         request.track.root = span
         request.track.traceparent = f"00-{own.trace_id:032x}-{own.span_id:016x}-01"
 
-    def end(self, request: Request, status: int) -> None:
+    def end(self, request: Told, status: int) -> None:
         """Make the spans of a request that is over."""
         track = request.track
         span: Any = track.root
@@ -134,7 +134,7 @@ class Tracer:
         return int(seconds * 1e9) + self._ahead_ns
 
 
-def _attributes(request: Request, status: int) -> dict[str, str | int]:
+def _attributes(request: Told, status: int) -> dict[str, str | int]:
     found: dict[str, str | int] = {
         "http.request.method": request.method,
         "http.response.status_code": status,

@@ -6,10 +6,11 @@ request is over. Noting is free where a request is not traced. Knows no format a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from luban.serve.fleet import Picked
+    from luban.serve.question import Caller
 
 
 class Track:
@@ -30,3 +31,18 @@ class Track:
         """Note a part of the way, if somebody wants to know."""
         if self.spans is not None:
             self.spans.append((name, began, ended))
+
+
+class Told(Protocol):
+    """A request as those see it who tell of it: what was asked, by whom, and its notes."""
+
+    method: str
+    path: str
+    route: str
+    """The path as it stands in the table of routes; "" where there is none."""
+    id: str
+    caller: Caller
+    track: Track
+
+    def header(self, name: str) -> str:
+        """A header's value, "" where it is absent; `name` in small letters."""
