@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,9 @@ PASSED = [Verdict("G001", "Does it beat it?", "passed", "It does.")]
 class House:
     """A registry with four versions of `reviews`; 1 is champion."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ledger_url: str) -> None:
         store = Store(folder / "store")
-        self.ledger = Ledger(folder / "ledger.db")
+        self.ledger = Ledger(ledger_url)
         self.registry = Registry(self.ledger, store)
         self.deployments = Deployments(self.ledger, self.registry)
         for number in range(1, 5):
@@ -49,8 +50,10 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def house(tmp_path: Path, ledger_url: str) -> Iterator[House]:
+    made = House(tmp_path, ledger_url)
+    yield made
+    made.ledger.close()
 
 
 def test_nothing_said_is_the_champion_alone(house: House) -> None:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from luban.release.rollout import Canary, CanaryRule, TestRule, Trial
+from luban.store.database import Transaction
 
 from .deploying import ADA, House, Load, tell_truth, until
 
@@ -154,6 +155,27 @@ def test_an_ab_test_on_a_business_figure(house: House) -> None:
         until(lambda: trial(house).status == "worse")
     assert house.now.split == ()
     assert house.trail("decide")[0][1].startswith("revenue: ")
+
+
+def test_a_clock_that_is_set_back_holds_no_step_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step lasts as long as the process that leads has seen it, whatever the ledger's clock says."""
+    house.release()
+    house.release()
+    real = Transaction.clock
+    house.deployments.start_canary("reviews", 2, rule(min_requests=1, step_s=0.2), ADA)
+    monkeypatch.setattr(Transaction, "clock", lambda tx: real(tx) - 86_400)
+    with house.server() as address, Load([address]):
+        until(lambda: canary(house).status == "passed")
+
+
+def test_another_champion_ends_a_canary_formally(house: House) -> None:
+    for _ in range(3):
+        house.release()
+    with house.server():
+        house.deployments.start_canary("reviews", 2, rule(), ADA)
+        house.registry.promote("reviews", 3, ADA)
+        until(lambda: canary(house).status == "stopped")
+    assert house.trail("stop") == [("canary", "Version 3 became champion by another command.")]
 
 
 @contextmanager

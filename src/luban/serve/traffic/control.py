@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -47,6 +48,7 @@ class Controller:
         self._deployments = deployments
         self._outcomes = Outcomes(ledger)
         self._readers: dict[tuple[str, str, int], Reader] = {}
+        self._seen: dict[tuple[str, str, int], float] = {}
 
     def look(self, model: str, deployment: str = DEFAULT) -> Seen:
         """What follows now; changes nothing. Raises StoreError."""
@@ -87,7 +89,7 @@ class Controller:
         traffic = Traffic.of(rows, canary.version, standing.champion, canary.steps[-1].revision)
         reader = self._reader(standing, canary, canary.steps[0].since, (ACCURACY, ERROR))
         truths = reader.truths if canary.rule.quality != "off" else {}
-        return of_canary(canary, traffic, truths, self._clock())
+        return of_canary(canary, traffic, truths, self._now(standing, canary))
 
     def _of_test(self, standing: Standing, test: Trial) -> Verdict:
         reader = self._reader(standing, test, test.since, (test.rule.metric,))
@@ -103,9 +105,15 @@ class Controller:
         self._readers[key].read(self._outcomes, standing.model)
         return self._readers[key]
 
-    def _clock(self) -> float:
+    def _now(self, standing: Standing, canary: Canary) -> float:
+        """The ledger's clock; where that was set back, at least the time that this process has seen the step last."""
+        step, seen = canary.steps[-1], time.monotonic()
+        key = standing.model, standing.deployment, step.revision
+        if key not in self._seen:
+            self._seen = {known: at for known, at in self._seen.items() if known[:2] != key[:2]}
+            self._seen[key] = seen
         with self._ledger.reading() as tx:
-            return tx.clock()
+            return max(tx.clock(), step.since + seen - self._seen[key])
 
 
 class Leader:
