@@ -110,12 +110,13 @@ class Fleet:
 
     def pick(self, question: Question) -> Picked | None:
         """Who answers; None where it must be loaded first (`load`). Raises Problem."""
-        live = self.live(question.entry.model)
+        live = self._models.get(question.entry.model) or self.live(question.entry.model)
         if question.version is not None:
             return self._pick_numbered(live, question, question.version)
-        routing = live.routing
+        shelf = live.shelf
+        routing = shelf.routing
         if routing is not None:
-            live.shelf.touch()
+            shelf.touch()
             return routing.pick(question.sticky or question.entry.request_id)
         if live.state == "refused":
             raise Problem("no-model", live.reason, "Release a model, or wait until it is loaded.", None, LATER)

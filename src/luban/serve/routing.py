@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,13 +43,17 @@ class Routing:
     revision: int = 0
     salt: str = ""
 
+    @cached_property
+    def _first(self) -> Picked:
+        return Picked(self.arms[0], self.shadows, self.revision)
+
     def pick(self, sticky: str) -> Picked:
         """The arm for one who asks: the same for the same `sticky`, as long as weights are the same.
 
         Shares that grow keep those they had: a caller moves at most once while a canary steps up.
         """
         if len(self.arms) == 1:
-            return Picked(self.arms[0], self.shadows, self.revision)
+            return self._first
         drawn = hashlib.blake2b(sticky.encode(), digest_size=8, key=self.salt.encode()[:64])
         place = int.from_bytes(drawn.digest()) / 2**64
         for arm in self.arms[:-1]:
