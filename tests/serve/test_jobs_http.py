@@ -216,6 +216,16 @@ def test_a_caller_sees_its_own_jobs_alone(api: httpx.Client, home: Home) -> None
     assert [job["id"] for job in api.get("/v1/jobs").json()["jobs"]] == ["0" * 32], "whoever may do all sees all"
 
 
+def test_a_locked_ledger_costs_jobs_an_answer_and_requests_nothing(api: httpx.Client, home: Home) -> None:
+    with home.ledger.transaction():  # held by somebody who does not end
+        for _ in range(3):
+            assert api.post("/v1/predict", json={"rows": [{"text": TEXTS[0]}]}).status_code == 200
+        refused = api.post("/v1/jobs", content=CSV.encode(), headers=CSV_TYPE)
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:luban:problem:no-ledger")
+        assert refused.headers["retry-after"]
+    handed_in(api.post("/v1/jobs", content=CSV.encode(), headers=CSV_TYPE))
+
+
 def test_a_folder_has_no_jobs(client: httpx.Client, origin: HandOrigin, bundle: FakeBundle) -> None:
     refused = client.post("/v1/jobs", json={"rows": []})
     assert (refused.status_code, refused.json()["type"]) == (404, "urn:luban:problem:no-jobs")

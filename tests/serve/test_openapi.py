@@ -7,11 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from luban.serve.app import App
 from luban.serve.config import ServeConfig
-from luban.serve.keys import Keys
-from luban.serve.live import LiveBundle
 from luban.serve.openapi import openapi, summary_of
+from luban.serve.server import application
 
 from .conftest import FakeBundle, HandOrigin
 
@@ -72,14 +70,10 @@ def test_what_comes_back_fits(client: httpx.Client, document: dict[str, Any]) ->
 
 
 def test_every_route_is_described(origin: HandOrigin, bundle: FakeBundle, config: ServeConfig) -> None:
-    live = LiveBundle(origin, config.poll_s)
-    live.check()
-    app = App(live, config, Keys())
-    try:
-        routes = app.router.routes
-        document = openapi(live.now, routes, ["reviews"], True)  # type: ignore[arg-type]
-    finally:
-        app.close()
+    with application(origin, config, {}) as app:
+        routes, served = app.router.routes, app.desk.fleet.live().now
+        assert served is not None
+        document = openapi(served, routes, ["reviews"], True)
     validator.validate(document)
     assert {(route.method.lower(), route.path) for route in routes} == {
         (method, path) for path, methods in document["paths"].items() for method in methods

@@ -6,10 +6,15 @@ Rows as JSON are one of them: a body like that of `/v1/predict`, answered by a b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
 
 from luban.serve.problems import Problem
 
 ROWS = "rows"
+FORM = 'Send {"rows": [{"column": value, ...}, ...]}, and "model", "version" or "options" if you like.'
 
 
 @dataclass(frozen=True)
@@ -59,4 +64,33 @@ def answered_in(asked: Form, wanted: str) -> Form:
     if (found.name == ROWS) != (asked.name == ROWS):
         detail = f"A body of {asked.media_types[0]} cannot be answered as {found.media_types[0]}."
         raise Problem("bad-request", detail, "Rows as JSON are answered as JSON, files as files.")
+    return found
+
+
+def body_in(path: Path) -> dict[str, Any]:
+    """Rows as JSON, with what may stand beside them. Raises Problem."""
+    try:
+        found = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise Problem("not-json", f"At character {error.pos}: {error.msg}.", FORM) from None
+    if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
+        raise Problem("wrong-shape", "The body must be an object with a list `rows`.", FORM)
+    more = found.keys() - {"rows", "options", "model", "version"}
+    if more:
+        raise Problem("wrong-shape", f"There is no member `{min(more)[:80]}`.", FORM)
+    if not isinstance(found.get("model", ""), str):
+        raise Problem("wrong-shape", "`model` must be text.", FORM)
+    return found
+
+
+def options_in(text: str) -> dict[str, Any] | None:
+    """The options that `?options=` states. Raises Problem."""
+    if not text:
+        return None
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise Problem("bad-request", "`options` must be a JSON object.", 'Send ?options={"name":value}.')
     return found

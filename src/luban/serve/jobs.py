@@ -29,11 +29,12 @@ from luban.engine.jobs import Job, JobQueue
 from luban.errors import StoreError
 from luban.serve import jobs_described as described
 from luban.serve.asking import read_options
+from luban.serve.clerk import Clerk
 from luban.serve.config import ServeConfig
 from luban.serve.desk import Desk
 from luban.serve.figures import Sample
 from luban.serve.fleet import LATER
-from luban.serve.job_files import ROWS, Form, answered_in, form_named, form_of_type
+from luban.serve.job_files import ROWS, Form, answered_in, body_in, form_named, form_of_type, options_in
 from luban.serve.job_work import INPUT, KIND, MARK, OUTPUT
 from luban.serve.job_work import Request as Work
 from luban.serve.problems import Problem
@@ -59,6 +60,11 @@ class Jobs:
         self._desk = desk
         self._config = config.jobs
         self._home = home if config.jobs.enabled else None
+        self._clerk = Clerk()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._clerk.close()
 
     def routes(self) -> list[Route]:
         """What this file answers."""
@@ -95,16 +101,16 @@ class Jobs:
         with home.store.scratch("upload") as folder:
             path = folder / f"{INPUT}{asked.ending}"
             await self._receive(request, path)
-            body = await _thread(lambda: _body(path)) if asked.name == ROWS else {}
+            body = await _thread(lambda: body_in(path)) if asked.name == ROWS else {}
             model = self._entry(request, body.get("model") or query.get("model", "")).model
             served = await served_of(self._desk, model, _version(body.get("version", query.get("version", ""))))
-            options = body.get("options") if asked.name == ROWS else _options(query.get("options", ""))
+            options = body.get("options") if asked.name == ROWS else options_in(query.get("options", ""))
             read_options(options, served.bundle.task.Options)
             number = _number(served)
             tree = await _thread(lambda: _kept(home, folder, id))
         work = Work(tree, model, number, asked.name, answered.name, options)
         actor, attempts = _actor(request.caller), self._config.max_attempts
-        return await _thread(lambda: queue.submit(KIND, asdict(work), model, actor, attempts, id))
+        return await self._clerk.do(lambda: queue.submit(KIND, asdict(work), model, actor, attempts, id))
 
     async def listed(self, request: Request) -> Response:
         """The newest jobs."""
@@ -112,7 +118,7 @@ class Jobs:
         status = request.query.get("status", "")
         if status and status not in described.STATUSES:
             raise Problem("bad-request", f"`status` must be one of {', '.join(described.STATUSES)}.", "Leave it out.")
-        found = await _thread(lambda: queue.newest(_sees(request.caller), status or None, LISTED))  # type: ignore[arg-type]
+        found = await self._clerk.do(lambda: queue.newest(_sees(request.caller), status or None, LISTED))  # type: ignore[arg-type]
         return _json({"jobs": [_told(job) for job in found]})
 
     async def shown(self, request: Request) -> Response:
@@ -123,7 +129,7 @@ class Jobs:
     async def cancel(self, request: Request) -> Response:
         """Stop a job; one that has ended stays as it is."""
         job, queue = await self._find(request)
-        found = await _thread(lambda: queue.cancel(job.id))
+        found = await self._clerk.do(lambda: queue.cancel(job.id))
         return _json(_told(found or job))
 
     async def retry(self, request: Request) -> Response:
@@ -133,7 +139,7 @@ class Jobs:
             raise Problem(
                 "not-now", f"The job is {job.status}.", "Only one that failed or was cancelled is tried again."
             )
-        found = await _thread(lambda: queue.retry(job.id))
+        found = await self._clerk.do(lambda: queue.retry(job.id))
         return _json(_told(found or job))
 
     async def result(self, request: Request) -> Response:
@@ -171,7 +177,7 @@ class Jobs:
         return Entry(request.caller, name, request.id, int(length) if length.isdecimal() else 0)
 
     async def _check_room(self, queue: JobQueue, caller: Caller) -> None:
-        counts = await _thread(lambda: queue.counts(_actor(caller)))
+        counts = await self._clerk.do(lambda: queue.counts(_actor(caller)))
         under_way = counts.get("waiting", 0) + counts.get("running", 0)
         if under_way >= self._config.max_waiting:
             detail = f"{under_way} jobs of {caller.name} wait or run."
@@ -182,7 +188,7 @@ class Jobs:
     async def _find(self, request: Request) -> tuple[Job, JobQueue]:
         queue, _ = self._open()
         id = request.parts["job"]
-        found = await _thread(lambda: queue.get(id))
+        found = await self._clerk.do(lambda: queue.get(id))
         actor = _sees(request.caller)
         if found is None or found.kind != KIND or (actor is not None and found.actor != actor):
             raise Problem("no-such-job", f"There is no job `{id[:80]}`.", "See GET /v1/jobs.")
@@ -225,33 +231,6 @@ def _sees(caller: Caller) -> str | None:
     return None if caller.may("operator") else _actor(caller)
 
 
-def _body(path: Path) -> dict[str, Any]:
-    try:
-        found = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise Problem("not-json", f"At character {error.pos}: {error.msg}.", described.FORM) from None
-    if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
-        raise Problem("wrong-shape", "The body must be an object with a list `rows`.", described.FORM)
-    more = found.keys() - {"rows", "options", "model", "version"}
-    if more:
-        raise Problem("wrong-shape", f"There is no member `{min(more)[:80]}`.", described.FORM)
-    if not isinstance(found.get("model", ""), str):
-        raise Problem("wrong-shape", "`model` must be text.", described.FORM)
-    return found
-
-
-def _options(text: str) -> dict[str, Any] | None:
-    if not text:
-        return None
-    try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        found = None
-    if not isinstance(found, dict):
-        raise Problem("bad-request", "`options` must be a JSON object.", 'Send ?options={"name":value}.')
-    return found
-
-
 def _version(found: Any) -> str:
     return "" if found is None else str(found)
 
@@ -283,13 +262,12 @@ def _told(job: Job) -> dict[str, Any]:
 
 
 async def _thread(work: Callable[[], T]) -> T:
-    """What asks the ledger or the store, off the event loop. Raises Problem where they cannot be reached."""
+    """What reads or writes files of the store, off the event loop. Raises Problem where it cannot be used."""
     try:
         return await asyncio.to_thread(work)
     except StoreError as error:
-        LOG.warning("ledger or store cannot be used", extra={"fields": {"reason": str(error)}})
-        todo = "Ask again in a while."
-        raise Problem("no-ledger", "The ledger or the store cannot be used now.", todo, None, LATER) from error
+        LOG.warning("store cannot be used", extra={"fields": {"reason": str(error)}})
+        raise Problem("no-ledger", "The store cannot be used now.", "Ask again in a while.", None, LATER) from error
 
 
 def _json(data: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:

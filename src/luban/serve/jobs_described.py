@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from luban.serve.live import Served
 
 STATUSES = ("waiting", "running", "done", "failed", "cancelled")
-FORM = 'Send {"rows": [{"column": value, ...}, ...]}, and "model", "version" or "options" if you like.'
 _JOB = object_of(
     {
         "id": TEXT,
