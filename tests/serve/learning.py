@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from luban.bundle.manifest import TaskSpec
 from luban.policy.rules import Actor
 from luban.release.gates.base import Verdict
 from luban.release.registry import Registry, Release
@@ -20,17 +21,40 @@ from luban.store.blobs import Store
 from luban.store.home import Home
 from luban.store.ledger import Ledger
 
-from .tiny import write_tiny
+from .tiny import CLASSES, write_tiny
 
 ADA = Actor("ada")
 PASSED = [Verdict("G001", "Does it beat it?", "passed", "It does.")]
 
 
-def released(folder: Path, bias: float = 0.0) -> Home:
+NUMBERS = TaskSpec(
+    kind="regression",
+    config={},
+    head="real",
+    width=1,
+    decoding={
+        "mean": 10.0,
+        "scale": 2.0,
+        "half_widths": {"0.5": 1.0, "0.8": 2.0, "0.9": 4.0, "0.95": None, "0.99": None},
+    },
+    target="label",
+)
+"""The tiny bundle as one that answers numbers."""
+TAGS = TaskSpec(
+    kind="tags",
+    config={},
+    head="binary",
+    width=1,
+    decoding={"classes": ["dear"], "temperature": 1.0, "temperatures": [1.0], "thresholds": [0.5]},
+    target="label",
+)
+
+
+def released(folder: Path, bias: float = 0.0, task: TaskSpec = CLASSES, target: str = "category") -> Home:
     """A state in which `reviews` has one version."""
     home = Home(Store(folder / "store"), Ledger(folder / "ledger.db"))
     bundle = folder / "bundle"
-    identity = write_tiny(bundle, bias).identity
+    identity = write_tiny(bundle, bias, task=task, target=target).identity
     Registry(home.ledger, home.store).release(Release("reviews", home.store.publish(bundle), identity, PASSED), ADA)
     return home
 

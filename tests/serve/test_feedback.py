@@ -19,7 +19,7 @@ from luban.store.home import Home
 from luban.store.ledger import Ledger
 from luban.tasks.base import Judgement
 
-from .learning import ask, released, server, tell, until
+from .learning import NUMBERS, TAGS, ask, released, server, tell, until
 from .test_records import kept
 
 
@@ -76,6 +76,26 @@ def test_a_truth_that_comes_before_its_answer_waits_for_it(home: Home, client: h
     ask(client, [{"text": "很好"}], "early")
     (found,) = until(lambda: [one for one in Outcomes(home.ledger).after("reviews") if one.request_id == "early"])
     assert found.correct is not None
+
+
+def test_numbers_and_tags_are_judged_by_their_own_measure(tmp_path: Path) -> None:
+    home = released(tmp_path / "numbers", task=NUMBERS, target="number")
+    with server(home, review={"within": 1.5, "below": 0.6}) as client:
+        (answer,) = ask(client, [{"text": "很好"}], "number")["answers"]
+        assert answer["confidence"] == pytest.approx(0.65)
+        near = answer["value"] + 1.25
+        (kept_one,) = tell(client, {"request_id": "number", "truth": f"{near:.6f}"})
+        assert kept_one["state"] != "refused"
+        (found,) = until(lambda: Outcomes(home.ledger).after("reviews"))
+        assert (found.truth, found.correct) == (pytest.approx(near, abs=1e-5), True)
+        assert found.error == pytest.approx(1.25, abs=1e-5)
+        assert tell(client, {"request_id": "number", "truth": "much"})[0]["reason"] == "truth: is not a number"
+    home = released(tmp_path / "tags", task=TAGS, target="tags")
+    with server(home) as client:
+        (answer,) = ask(client, [{"text": "很好"}], "tags")["answers"]
+        tell(client, {"request_id": "tags", "truth": [*answer["tags"], "new"]})
+        (found,) = until(lambda: Outcomes(home.ledger).after("reviews"))
+        assert (found.correct, found.error) == (False, 1 / len(found.truth))
 
 
 def test_one_bad_item_stops_no_other(client: httpx.Client) -> None:

@@ -21,7 +21,7 @@ from luban.serve.origins import Wanted
 from luban.serve.reasons import Reasons, sentence
 from luban.serve.served import Served
 
-from .learning import ask, released, server
+from .learning import NUMBERS, TAGS, ask, released, server
 from .tiny import write_tiny
 
 ROWS: list[dict[str, Any]] = [{"text": "很好，下次还来", "stars": 4}, {"text": "太差了"}, {"stars": "many"}]
@@ -89,6 +89,24 @@ def test_what_was_answered_is_what_is_explained(bundle: Bundle) -> None:
     good, bad = (of(bundle, ROWS[:1], one)[0]["reasons"] for one in options)
     assert (good["explains"], bad["explains"]) == ("good", "bad")
     assert good["output"] == pytest.approx(-bad["output"])
+
+
+def test_numbers_and_tags_are_explained_too(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "numbers", task=NUMBERS, target="number")
+    numbers = Bundle.load(tmp_path / "numbers")
+    (found,) = of(numbers, ROWS[:1])
+    reasons = found["reasons"]
+    assert (reasons["unit"], reasons["explains"]) == ("value", "label")
+    assert reasons["output"] == pytest.approx(numbers.predict(ROWS[:1]).columns["value"][0])
+    assert reasons["base"] + sum(one["weight"] for one in reasons["parts"]) + reasons["rest"] == pytest.approx(
+        reasons["output"]
+    )
+    assert "because of" in reasons["sentence"]
+    write_tiny(tmp_path / "tags", task=TAGS, target="tags")
+    tags = Bundle.load(tmp_path / "tags")
+    for threshold in (0.0, 1.0):  # with the tag, and without any
+        (found,) = of(tags, ROWS[:1], tags.task.Options.model_validate({"threshold": threshold}))
+        assert (found["reasons"]["unit"], found["reasons"]["explains"]) == ("log-odds", "dear")
 
 
 def test_parts_that_weigh_little_are_summed(bundle: Bundle) -> None:

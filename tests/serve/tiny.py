@@ -27,12 +27,29 @@ TEXTS = ["房间很干净", "很好，下次还来", "隔音太差", "太差了�
 STARS = [5.0, 4.0, 1.0, None]
 
 
+CLASSES = TaskSpec(
+    kind="binary",
+    config={},
+    head="binary",
+    width=1,
+    decoding={"classes": ["bad", "good"], "temperature": 1.0, "threshold": 0.5},
+    target="label",
+)
+
+
 def write_tiny(
-    folder: Path, bias: float = 0.0, name: str = "reviews", ballast_mb: int = 0, left_out: str = ""
+    folder: Path,
+    bias: float = 0.0,
+    name: str = "reviews",
+    ballast_mb: int = 0,
+    left_out: str = "",
+    task: TaskSpec = CLASSES,
+    target: str = "category",
 ) -> Manifest:
     """Write it into a new folder; another `bias` is another identity. `ballast_mb`: weights that decide nothing.
 
-    `left_out`: "stars", which the bundle then does not know.
+    `left_out`: "stars", which the bundle then does not know. `task` reads its one output otherwise, `target` is the
+    type of its target.
     """
     text, stars = FEATURES.make("text"), FEATURES.make("number")
     bag = text.fit(TEXTS, Want("bag", BagConfig(ngram_max=2, min_rows=1)), 0)
@@ -45,6 +62,7 @@ def write_tiny(
         blocks, encoders, arrays = blocks[:1], encoders[:1], bag.encode(TEXTS).named(blocks[0])
         del row[left_out]
     columns = [column for column in SCHEMA["columns"] if column["name"] != left_out]
+    columns[-1] = {**columns[-1], "type": target}
     rng = np.random.default_rng(0)
     weights = tuple(rng.normal(size=(block.size, 1)).astype(np.float32) for block in blocks)
     graph = GraphBuilder()
@@ -59,14 +77,7 @@ def write_tiny(
             name=name,
             owner="team",
             purpose="Route unhappy guests to a person.",
-            task=TaskSpec(
-                kind="binary",
-                config={},
-                head="binary",
-                width=1,
-                decoding={"classes": ["bad", "good"], "temperature": 1.0, "threshold": 0.5},
-                target="label",
-            ),
+            task=task,
             schema=Schema.model_validate({"columns": columns}),
             row_steps=(),
             encoders=encoders,

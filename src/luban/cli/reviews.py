@@ -156,14 +156,14 @@ def _queue(shop: Workshop) -> ReviewQueue:
 
 
 def _line(one: Review) -> dict[str, Any]:
-    first = next(iter(one.answer.values()), "")
+    first = _said(next(iter(one.answer.values()), ""))
     row = " | ".join(str(value) for value in one.row.values())
     sure = "" if one.confidence is None else f"{one.confidence:.2f}"
     who = one.decided_by or one.taken_by or ""
     shown = row if len(row) <= 60 else row[:59] + "…"
     return {
         "id": one.id,
-        "answer": str(first),
+        "answer": first,
         "sure": sure,
         "because": ", ".join(one.reasons),
         "who": who,
@@ -180,9 +180,11 @@ def _tell(one: Review, as_json: bool) -> None:
     typer.echo(f"{one.id}: {one.status}, because of {', '.join(one.reasons)}")
     for name, value in one.row.items():
         typer.echo(f"  {name}: {value}")
-    answer = ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in one.answer.items()
-    )
+    answer = ", ".join(f"{name} {_said(value)}" for name, value in one.answer.items())
     typer.echo(f"  answer: {answer}")
     if one.truth is not None:
         typer.echo(f"  truth: {one.truth}, by {one.decided_by}")
+
+
+def _said(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
