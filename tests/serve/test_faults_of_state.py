@@ -57,7 +57,7 @@ class Factory:
     def client(self, **settings: object) -> Iterator[httpx.Client]:
         config = ServeConfig.model_validate({"port": 0, "poll_s": 0.05, **settings})
         origins = roster("reviews", config, self.home)
-        with serving(origins, config, {}) as address, httpx.Client(base_url=address, timeout=10) as client:
+        with serving(origins, config, {}, self.home) as address, httpx.Client(base_url=address, timeout=10) as client:
             yield client
 
 
@@ -126,7 +126,11 @@ def test_a_champion_that_is_damaged_while_idle_says_so_and_comes_back(factory: F
         return found
 
     with factory.client(memory={"idle_s": 0.2}) as client:
-        until(lambda: state(client) == "idle")
+        asked = {"rows": [{"text": "很好"}, {"stars": "many"}]}
+        assert client.post("/v1/predict", json=asked).status_code == 200
+        assert client.post("/v1/predict", json={**asked, "explain": True}).status_code == 200
+        assert client.get("/metrics").status_code == 200
+        until(lambda: state(client) == "idle")  # whatever else the server keeps of an answer holds no bundle
         folder = factory.home.store.fetch(factory.trees["reviews", 1])
         whole = next(folder.rglob("*.onnx")).read_bytes()
         damage(factory, 1, flip)

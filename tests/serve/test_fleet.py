@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -200,6 +204,35 @@ class TestWaiting:
             assert "label" in found.text
 
 
+class TestComingAndGoing:
+    @pytest.fixture
+    def settings(self) -> dict[str, Any]:
+        return {"memory": {"idle_s": 0.02, "spare_s": 0.02}}
+
+    def test_models_that_come_and_go_under_load_fail_nobody(
+        self, client: httpx.Client, loads: Loads, origins: tuple[Versions, ...]
+    ) -> None:
+        def ask(number: int) -> list[str]:
+            draw, failed = random.Random(number), []
+            for _ in range(60):
+                model = draw.choice(("hotels", "rooms"))
+                path = draw.choice((f"/v1/models/{model}/predict", f"/v1/models/{model}/versions/3/predict"))
+                answered = client.post(path, json=TEXT)
+                if answered.status_code != 200 or answered.json()["model"] != model:
+                    failed.append(answered.text)
+                time.sleep(draw.choice((0, 0, 0.03)))
+            return failed
+
+        with ThreadPoolExecutor(4) as pool:
+            asking = [pool.submit(ask, number) for number in range(4)]
+            while not all(one.done() for one in asking):
+                origins[0].arms = ((1, 0.5), (2, 0.5)) if origins[0].arms[0][1] == 1 else ((2, 1.0),)
+                time.sleep(0.05)
+            assert [one.result() for one in asking] == [[]] * 4
+        assert len(loads.names) > 6, "nothing came and went"
+        assert figure(client, "luban_model_unloads_total") > 3
+
+
 class TestCeiling:
     """Real bundles, of which a bundle takes at least its files, and at most about twice as much: not all fit."""
 
@@ -219,6 +252,25 @@ class TestCeiling:
                 assert "idle" in {state(client, one)["state"] for one in names}
             assert figure(client, "luban_model_unloads_total") >= 3
             assert figure(client, "luban_memory_limit_bytes") == 46e6
+
+
+def test_the_command_takes_several_bundles(tmp_path: Path) -> None:
+    for number, name in enumerate(("hotels", "rooms")):
+        write_tiny(tmp_path / name, float(number), name)
+    command = [sys.executable, "-m", "luban", "serve", "--port", "0", "--json"]
+    folders = [f"--bundle={tmp_path / name}" for name in ("hotels", "rooms")]
+    process = subprocess.Popen([*command, *folders], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert process.stdout is not None
+        address = json.loads(process.stdout.readline())["address"]
+        for name in ("hotels", "rooms"):
+            found = httpx.post(f"{address}/v1/models/{name}/predict", json={"rows": [{"text": "很好"}]}, timeout=20)
+            assert found.json()["model"] == name
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+    refused = subprocess.run([*command, *folders, "--model", "x"], capture_output=True, text=True, timeout=60)
+    assert (refused.returncode, "--bundle and --model exclude each other" in refused.stderr) == (1, True)
 
 
 def test_two_bundles_of_one_name_are_refused(loads: Loads) -> None:
