@@ -25,7 +25,7 @@ from luban.data.schema import Schema
 from luban.data.table import Table
 from luban.errors import BundleError
 from luban.features.base import Encoder, EncoderState, SideBySide
-from luban.features.kinds import MAX_ROWS, Arrays, Block, chunks, num_rows, pad, take
+from luban.features.kinds import MAX_ROWS, PARTS, Arrays, Block, chunks, num_rows, pad, take
 from luban.tasks.base import Task, TaskOptions
 
 HEAD = "head"
@@ -113,16 +113,16 @@ class Bundle:
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> Arrays:
         """Arrays by full name, ragged, for parsed values by column."""
         arrays: Arrays = {}
-        for names, blocks, encode in self._side_by_side:
-            for block, encoded in zip(blocks, encode([columns[name] for name in names]), strict=True):
-                arrays.update(encoded.named(block))
+        for names, parts, encode in self._side_by_side:
+            for part, stacked in encode([columns[name] for name in names]).items():
+                arrays.update(zip(parts[part], stacked, strict=True))
         for column, encoder, block in self._alone:
             arrays.update(encoder.encode(columns[column]).named(block))
         return arrays
 
     def _encode_together(self) -> None:
         """Settle which columns are encoded by one call."""
-        self._side_by_side: list[tuple[list[str], list[Block], SideBySide]] = []
+        self._side_by_side: list[tuple[list[str], dict[str, list[str]], SideBySide]] = []
         self._alone: list[tuple[str, Encoder, Block]] = []
         by_class: dict[type[Encoder], list[tuple[str, Encoder, Block]]] = {}
         for (column, encoder), block in zip(self.encoders, self.blocks, strict=True):
@@ -132,7 +132,9 @@ class Bundle:
             if together is None:
                 self._alone += found
             else:
-                self._side_by_side.append(([one[0] for one in found], [one[2] for one in found], together))
+                parts = {part: [block.part(part) for _, _, block in found] for part in PARTS[kind.array_kind]}
+                parts["present"] = [block.part("present") for _, _, block in found]
+                self._side_by_side.append(([column for column, _, _ in found], parts, together))
 
     def run(self, arrays: Arrays) -> np.ndarray:
         """Outputs [B, n] float32 of the last stage, before squashing."""

@@ -22,8 +22,8 @@ from luban.features.kinds import Arrays, Block, Encoded, Kind, Want
 
 Value = Any
 """One parsed value: str, float, datetime …; None is missing."""
-SideBySide: TypeAlias = Callable[[Sequence[Sequence[Value]]], list[Encoded]]
-"""Encodes several columns [K] of values [B] at once."""
+SideBySide: TypeAlias = Callable[[Sequence[Sequence[Value]]], Arrays]
+"""Encodes several columns [K] of values [B] at once: parts by short name, each [K, B, …]."""
 
 
 @dataclass(frozen=True)

@@ -118,8 +118,8 @@ class NumberVector(Encoder):
         return Encoded({"value": np.array([row], np.float32), "present": np.array([not is_missing])})
 
 
-def _encoded(lines: Lines, missing_is_nan: bool, columns: Sequence[Sequence[Value]]) -> list[Encoded]:
-    """What `NumberVector.encode` gives for each of K columns of B values."""
+def _encoded(lines: Lines, missing_is_nan: bool, columns: Sequence[Sequence[Value]]) -> Arrays:
+    """What `NumberVector.encode` gives for each of K columns of B values: `value` [K, B, D], `present` [K, B]."""
     numbers_kb = np.array(columns, np.float64)
     missing_kb = np.isnan(numbers_kb)
     scaled_kb = lines.apply(numbers_kb)
@@ -129,8 +129,7 @@ def _encoded(lines: Lines, missing_is_nan: bool, columns: Sequence[Sequence[Valu
         value = np.empty((*numbers_kb.shape, 2), np.float32)
         value[:, :, 0] = np.where(missing_kb, lines.average, scaled_kb) if missing_kb.any() else scaled_kb
         value[:, :, 1] = missing_kb
-    present_kb = ~missing_kb
-    return [Encoded({"value": v, "present": p}) for v, p in zip(value, present_kb, strict=True)]
+    return {"value": value, "present": ~missing_kb}
 
 
 def as_floats(values: Sequence[Value]) -> np.ndarray:
