@@ -86,6 +86,9 @@ def _of_one(
         if seen.total() % 2:
             parts = case.path_parameters or {}
             case.path_parameters = {name: known.get(name, value) for name, value in parts.items()}
+        if seen.total() % 20:  # else a key that was made up, if there is one
+            sent = case.headers or {}
+            case.headers = {name: sent[name] for name in sent if name.lower() not in ("authorization", "x-api-key")}
         response = case.call(session=session, base_url=known["address"], timeout=30)
         seen[response.status_code] += 1
         allowed = response.status_code < 500 or (response.status_code != 500 and str(response.status_code) in stated)
