@@ -20,6 +20,9 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard as GrafanaDashboard
 from pydantic import ValidationError
 from tests.serve.tiny import write_tiny
 
@@ -315,6 +318,37 @@ def test_the_dashboard_is_laid_out_in_the_projects_language(language: Any) -> No
         taken |= cells
         assert panel["title"] in WORDS[language].values()
         assert all(target["datasource"]["uid"] == "${datasource}" for target in panel.get("targets", ()))
+
+
+def test_grafanas_own_library_knows_every_member_of_the_dashboard() -> None:
+    """Read by the types of Grafana 10.4 and written again, nothing is lost and nothing changed."""
+    register_default_plugins()
+    text = {file.path: file.text for file in Monitoring().files(plan())}[DASHBOARD]
+    read = GrafanaDashboard.from_json(json.loads(text))
+    lost = list(_lost(json.loads(text), json.loads(JSONEncoder().encode(read)), ""))
+    assert lost == []
+    assert list(_lost({"a": [{"b": 1}]}, {"a": [{}]}, "")) == [".a[0].b"], "the comparison itself can fail"
+
+
+def _lost(written: Any, read: Any, path: str) -> Iterator[str]:
+    if isinstance(written, dict) and isinstance(read, dict):
+        for key, value in written.items():
+            if key in read:
+                yield from _lost(value, read[key], f"{path}.{key}")
+            else:
+                yield f"{path}.{key}"
+    elif isinstance(written, list) and isinstance(read, list) and len(written) == len(read):
+        for number, (one, other) in enumerate(zip(written, read, strict=True)):
+            yield from _lost(one, other, f"{path}[{number}]")
+    elif written != read:
+        yield f"{path}: {written!r} became {read!r}"
+
+
+def test_every_alert_is_in_the_guide() -> None:
+    files = {file.path: file.text for file in Monitoring().files(plan())}
+    guide = (Path(__file__).parents[2] / "docs" / "guide" / "watch.md").read_text("utf-8")
+    alerts = set(re.findall(r"alert: (\w+)", files[RULES[1]]))
+    assert alerts == set(re.findall(r"`(Luban[A-Z]\w+)`", guide))
 
 
 def test_both_languages_have_all_words_and_every_word_is_used() -> None:

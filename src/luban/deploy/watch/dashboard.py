@@ -51,7 +51,6 @@ def _query(name: str, query: str) -> dict[str, Any]:
         "type": "query",
         "datasource": SOURCE,
         "query": {"query": query, "refId": name},
-        "definition": query,
         "refresh": 2,
         "multi": True,
         "includeAll": True,
@@ -64,8 +63,7 @@ def _query(name: str, query: str) -> dict[str, Any]:
 def _swaps(job: str) -> dict[str, Any]:
     """A line wherever another version came to answer."""
     changes = f'changes(luban_model_version{{job="{job}"}}[1m]) > 0'
-    found = {"name": "versions", "enable": True, "iconColor": "blue", "datasource": SOURCE, "expr": changes}
-    return {**found, "titleFormat": "{{model}}", "step": "1m"}
+    return {"name": "versions", "enable": True, "iconColor": "blue", "datasource": SOURCE, "expr": changes}
 
 
 def _laid_out(rows: list[tuple[str, list[Panel]]], language: str) -> list[dict[str, Any]]:
