@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from luban.serve.asking import read, write
 from luban.serve.config import ServeConfig
 from luban.serve.desk import Admission, Desk, Pending
-from luban.serve.operations import NUMBER, TEXT, Body, Json, Operation, ref
+from luban.serve.operations import NUMBER, TEXT, WHOLE, Body, Json, Operation, ref
 from luban.serve.problems import Problem
 from luban.serve.question import Entry
 from luban.serve.routes import Route
@@ -48,6 +48,13 @@ DESCRIBED = Operation(
     headers={STICKY: TEXT, TIMEOUT: NUMBER | {"exclusiveMinimum": 0}},
     problems=(400, 408, 413, 415, 422, 429, 500, 503, 504),
 )
+VERSION_PATH = "/v1/models/{model}/versions/{version}/predict"
+NUMBERED = replace(
+    DESCRIBED,
+    summary="The same of one version, whoever answers now; one that answers nobody may have to be loaded.",
+    parts={"version": WHOLE | {"minimum": 1}},
+    problems=(*DESCRIBED.problems, 403, 404),
+)
 
 
 class Predicting:
@@ -62,9 +69,7 @@ class Predicting:
         return [
             Route("POST", "/v1/predict", self.predict, describe=DESCRIBED, halves=self),
             Route("POST", "/v1/models/{model}/predict", self.predict, describe=DESCRIBED, halves=self),
-            Route(
-                "POST", "/v1/models/{model}/versions/{version}/predict", self.predict, describe=DESCRIBED, halves=self
-            ),
+            Route("POST", VERSION_PATH, self.predict, describe=NUMBERED, halves=self),
         ]
 
     async def predict(self, request: Request) -> Response:
