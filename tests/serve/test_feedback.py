@@ -182,6 +182,15 @@ def test_a_truth_told_to_one_server_joins_an_answer_of_another(home: Home, clien
         assert first in both
 
 
+def test_a_model_that_was_given_back_still_reads_truths(tmp_path: Path) -> None:
+    home = released(tmp_path)
+    with server(home, memory={"idle_s": 0.2}) as client:
+        until(lambda: "luban_loaded_models 0.0" in client.get("/metrics").text)
+        assert tell(client, {"request_id": "idle", "truth": "good"})[0]["state"] == "pending"
+        until(lambda: "luban_loaded_models 0.0" in client.get("/metrics").text)
+        assert tell(client, {"request_id": "idle", "truth": "  "})[0]["reason"] == "truth: is missing"
+
+
 def test_without_a_ledger_it_says_so(tmp_path: Path) -> None:
     from luban.serve.config import ServeConfig
     from luban.serve.origins import FolderOrigin

@@ -87,6 +87,7 @@ class Feedback:
         admission = self._desk.admit(entry)
         try:
             items = _items(await body_of(request, self._config))
+            await self._judges.ready(entry.model)
             results = await self._clerk.do(lambda: self._keep_all(ledger, items, entry.model, request.caller))
         finally:
             admission.leave()

@@ -49,6 +49,11 @@ class Judges:
         value = read_truth(known.manifest, raw)
         return value, strange(known.manifest, value)
 
+    async def ready(self, model: str) -> None:
+        """Have a model known, loaded where it is idle. Raises Problem; nothing is done for one that is not served."""
+        if model in self._fleet.names() and self._of(model) is None:
+            await self._fleet.served(model)
+
     def _of(self, model: str) -> _Known | None:
         now = self._fleet.live(model).now if model in self._fleet.names() else None
         if now is not None:

@@ -122,10 +122,12 @@ class Reviewing:
     async def decide(self, request: Request) -> Response:
         """Say what is true."""
         body = await self._body(request, ("truth",))
+        model = (await self._do(lambda queue: queue.get(request.parts["id"]))).model
+        await self._judges.ready(model)
 
         def decided(queue: ReviewQueue, id: str) -> Any:
             try:
-                truth, _ = self._judges.read(queue.get(id).model, body.get("truth"))
+                truth, _ = self._judges.read(model, body.get("truth"))
             except BadValue as error:
                 raise _wrong("/truth", f"truth: {error.message}.") from None
             return queue.decide(id, truth, request.caller.name, self._judges)
