@@ -15,9 +15,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from luban.deploy.proxies.front import FILES, Front, proxy_file
+from luban.deploy.compose import Compose
+from luban.deploy.proxies.front import FILES, GRPC, Front, proxy_file
 from luban.deploy.proxies.target import Proxy, ProxyConfig, front_of
+from luban.deploy.vm import Vm
+from luban.errors import ConfigError
 from luban.serve.config import ServeConfig
+from luban.serve.tls import TlsConfig
 from serve.tiny import write_tiny
 
 from .plans import plan
@@ -43,6 +47,11 @@ def configured(proxy: str, folder: Path, ports: list[int], port: int, **changes:
     path = folder / file.path
     path.write_text(file.text, "utf-8")
     return path, front
+
+
+def front_settings(cert: Path) -> dict[str, object]:
+    """TLS with this certificate, and no plain port."""
+    return {"tls": True, "certificate": str(cert), "certificate_key": f"{cert}.key", "plain_port": 0}
 
 
 def checked(proxy: str, config: Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -75,8 +84,7 @@ def test_a_server_is_killed_and_another_drained_under_load(proxy: str, bundle: P
     program(proxy)
     cert, context = certificate(tmp_path)
     first, second, port = free_ports(3)
-    tls = {"tls": True, "certificate": str(cert), "certificate_key": f"{cert}.key", "plain_port": 0}
-    config, _ = configured(proxy, tmp_path, [first, second], port, **tls)
+    config, _ = configured(proxy, tmp_path, [first, second], port, **front_settings(cert))
     log, settings = tmp_path / "servers.log", {"LUBAN__SERVE__DRAIN_S": "1.5"}
     with contextlib.ExitStack() as stack:
         one = stack.enter_context(luban(bundle, first, log, **settings))
@@ -97,6 +105,36 @@ def test_a_server_is_killed_and_another_drained_under_load(proxy: str, bundle: P
             clients.more(300)
         assert clients.failures == []
         assert two.returncode == 0
+
+
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_grpc_goes_through_while_a_server_is_killed(proxy: str, bundle: Path, tmp_path: Path) -> None:
+    grpc = pytest.importorskip("grpc")
+    program(proxy)
+    cert, _ = certificate(tmp_path)
+    first, second, *ports, port = free_ports(5)
+    settings = front_settings(cert) | {"grpc_servers": tuple(f"127.0.0.1:{one}" for one in ports)}
+    config, _ = configured(proxy, tmp_path, [first, second], port, **settings)
+    said = checked(proxy, config, tmp_path)
+    assert said.returncode == 0, said.stderr
+    log = tmp_path / "servers.log"
+    with contextlib.ExitStack() as stack:
+        one, _ = (
+            stack.enter_context(luban(bundle, place, log, LUBAN__SERVE__GRPC__PORT=str(at)))
+            for place, at in zip((first, second), ports, strict=True)
+        )
+        stack.enter_context(process(COMMANDS[proxy](config, tmp_path), tmp_path / "proxy.log"))
+        wait_for(lambda: listens(port), proxy)
+        trusted = grpc.ssl_channel_credentials(cert.read_bytes())
+        channel = stack.enter_context(grpc.secure_channel(f"localhost:{port}", trusted))
+        live = channel.unary_unary(f"{GRPC}ServerLive", request_serializer=bytes, response_deserializer=bytes)
+        answers = []
+        for number in range(200):
+            if number == 50:
+                one.kill()
+                one.wait()
+            answers.append(live(b"", timeout=20))
+        assert set(answers) == {bytes([8, 1])}, "live: true, as protobuf writes it"
 
 
 @dataclass
@@ -224,6 +262,8 @@ def test_servers_are_places() -> None:
             ProxyConfig(servers=(wrong,))
     with pytest.raises(ValidationError, match="at least one"):
         ProxyConfig(servers=())
+    with pytest.raises(ValidationError, match="as many"):
+        ProxyConfig(servers=("a:1", "b:2"), grpc_servers=("a:3",))
 
 
 def test_limits_are_those_of_the_server() -> None:
@@ -232,3 +272,26 @@ def test_limits_are_those_of_the_server() -> None:
     assert "client_max_body_size 12345;" in config.text
     assert "client_header_timeout 3s;" in config.text
     assert "LUBAN__SERVE__DRAIN_S=9" in variables.text
+
+
+def test_tls_ends_at_the_proxy() -> None:
+    tls = TlsConfig(cert=Path("cert.pem"), key=Path("key.pem"))
+    for target in (Proxy(), Vm(), Compose()):
+        with pytest.raises(ConfigError, match=r"serve\.tls"):
+            target.files(plan(ServeConfig(tls=tls)))
+
+
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_files_for_jobs_may_be_larger(proxy: str, tmp_path: Path) -> None:
+    program(proxy)
+    first, second, port = free_ports(3)
+    limits = {"max_body_bytes": 5_000, "max_file_bytes": 50_000}
+    config, _ = configured(proxy, tmp_path, [first, second], port, **limits)
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(Broken(one).running()) for one in (first, second)]
+        stack.enter_context(process(COMMANDS[proxy](config, tmp_path), tmp_path / "proxy.log"))
+        wait_for(lambda: listens(port), proxy)
+        assert post(port, "/v1/jobs", size=49_000) == 502
+        assert sum(len(server.asked) for server in servers) == 1
+        assert post(port, "/v1/jobs", size=51_000) == 413
+        assert post(port, "/v1/predict", size=5_001) == 413

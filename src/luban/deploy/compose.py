@@ -66,7 +66,8 @@ class Compose(Target):
         """compose.yaml, what the image is built from, and the configuration of proxy, Prometheus and Grafana."""
         servers = tuple(f"{address}:{PORT}" for address in self._addresses(plan))
         settings = {"certificate": CERTIFICATE, "certificate_key": f"{CERTIFICATE}.key"}
-        front = replace(front_of(plan, self.config.model_copy(update=settings), servers), log="/dev/stdout")
+        grpc = tuple(f"{address}:{plan.serve.grpc.port}" for address in self._addresses(plan) if plan.serve.grpc.port)
+        front = replace(front_of(plan, self.config.model_copy(update=settings), servers, grpc), log="/dev/stdout")
         image = Container.Config(base=self.config.base)
         return [
             File("compose.yaml", render("compose/compose.yaml", KIND, plan, self._values(plan))),

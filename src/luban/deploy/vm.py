@@ -8,6 +8,7 @@ of their own without rights, and a sandbox by systemd; the key is a file that ro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import Field
 
@@ -16,8 +17,10 @@ from luban.deploy.container import requirements
 from luban.deploy.proxies.front import FILES, behind_proxy, proxy_file, stop_s
 from luban.deploy.proxies.target import CHECKS, ProxySettings, front_of
 from luban.deploy.templates import header, render
+from luban.errors import ConfigError
 
 KIND = "vm"
+GRPC_PORT = "LUBAN__SERVE__GRPC__PORT"
 UNITS = ("luban@.service", "luban.target", "luban-backup.service", "luban-backup.timer")
 SCRIPTS = ("install.sh", "roll.sh")
 PLACES = {"nginx": "/etc/nginx/conf.d/luban.conf", "haproxy": "/etc/haproxy/haproxy.cfg"}
@@ -48,8 +51,9 @@ class Vm(Target):
         """Units, scripts, the proxy's configuration, settings, and what is installed."""
         proxy, values = plan.config.proxy, self._values(plan)
         servers = tuple(f"127.0.0.1:{port}" for port in self._ports(plan))
-        front = front_of(plan, self.config, servers, user="haproxy")
-        lines = "".join(f"{name}={_env(value)}\n" for name, value in sorted(behind_proxy(plan).items()))
+        front = replace(front_of(plan, self.config, servers, self._grpc_servers(plan)), user="haproxy")
+        settings = {name: value for name, value in behind_proxy(plan).items() if name != GRPC_PORT}
+        lines = "".join(f"{name}={_env(value)}\n" for name, value in sorted(settings.items()))
         texts = {f"systemd/{name}": name for name in UNITS if _is_needed(name, plan)}
         texts |= {
             "systemd/sysusers.conf": "sysusers.conf",
@@ -75,6 +79,15 @@ class Vm(Target):
 
     def _ports(self, plan: Deployment) -> list[int]:
         return [self.config.first_port + number for number in range(max(2, plan.config.replicas))]
+
+    def _grpc_servers(self, plan: Deployment) -> tuple[str, ...]:
+        """Servers of one machine have ports of their own for gRPC, too: the number with a 1 before it."""
+        if plan.serve.grpc.port is None:
+            return ()
+        ports = self._ports(plan)
+        if ports[-1] > 9999:
+            raise ConfigError(f"`first_port` must be below 9,990 with gRPC, but is {ports[0]}.", "Leave it out.")
+        return tuple(f"127.0.0.1:1{port}" for port in ports)
 
     def _values(self, plan: Deployment) -> dict[str, object]:
         proxy = plan.config.proxy

@@ -14,6 +14,8 @@ from luban.deploy.base import Deployment, File
 from luban.deploy.templates import render
 
 PURE = (r"^/v1/(models/[^/]+/)?predict$", r"^/v2/models/[^/]+/(versions/[^/]+/)?infer$")
+GRPC = "/inference.GRPCInferenceService/"
+"""Where all paths of the open inference protocol over gRPC begin. None of its calls changes anything."""
 """Paths whose requests change nothing, as regular expressions that NGINX and HAProxy read alike."""
 KEEP_ALIVE_S = 4
 """Proxies close idle connections to servers after this time: before the servers do (after 5 s), so that no
@@ -28,9 +30,11 @@ class Front:
     """One proxy. `certificate` and `certificate_key` are paths on its machine; HAProxy looks for the key in the
     certificate's file, or beside it with `.key` at the end.
 
-    `port` is that of TLS, or of plain HTTP where `tls` is false; `plain_port` sends on to it, 0 for none. `servers`
-    are `host:port`. `rate_per_s` and `max_connections` are those of one client's address, 0 for no limit. `user` is
-    whom HAProxy becomes after it has opened its ports, "" for whom it was started as; `log` is NGINX's.
+    `port` is that of TLS, or of plain HTTP where `tls` is false; `plain_port` sends on to it, 0 for none. `servers` are
+    `host:port`; `grpc_servers` are the same servers' places for gRPC, none where it is off. `max_file_bytes` is the
+    limit at /v1/jobs, 0 where no files are taken. `rate_per_s` and `max_connections` are those of one client's
+    address, 0 for no limit. `user` is whom HAProxy becomes after it has opened its ports, "" for whom it was started
+    as; `log` is NGINX's.
     """
 
     servers: tuple[str, ...]
@@ -41,6 +45,8 @@ class Front:
     certificate: str = "/etc/luban/tls/cert.pem"
     certificate_key: str = "/etc/luban/tls/cert.pem.key"
     max_body_bytes: int = 8 * 1024 * 1024
+    max_file_bytes: int = 0
+    grpc_servers: tuple[str, ...] = ()
     head_timeout_s: int = 10
     body_timeout_s: int = 30
     answer_timeout_s: int = 60
@@ -53,7 +59,13 @@ class Front:
 def proxy_file(proxy: str, kind: str, plan: Deployment, front: Front) -> File:
     """The configuration for `proxy` (nginx: what stands in its `http` block; haproxy: the whole file)."""
     name = FILES[proxy]
-    values = {"front": front, "pure": PURE, "keep_alive_s": KEEP_ALIVE_S, "tries": min(3, max(2, len(front.servers)))}
+    values = {
+        "front": front,
+        "pure": PURE,
+        "grpc": GRPC,
+        "keep_alive_s": KEEP_ALIVE_S,
+        "tries": min(3, max(2, len(front.servers))),
+    }
     return File(name, render(f"proxies/{name}", kind, plan, values))
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from luban.catalog import Config as Settings
 from luban.deploy.base import Deployment, File, Target
 from luban.deploy.proxies.front import FILES, Front, behind_proxy, proxy_file
+from luban.errors import ConfigError
 
 KIND = "proxy"
 CHECKS = {"nginx": "nginx -t", "haproxy": "haproxy -c -f haproxy.cfg"}
@@ -41,22 +42,41 @@ class ProxyConfig(ProxySettings):
 
     servers: tuple[str, ...] = ("127.0.0.1:8001", "127.0.0.1:8002")
     """Servers, each `host:port`."""
+    grpc_servers: tuple[str, ...] = ()
+    """The same servers' ports for gRPC, in the same order; empty for no gRPC."""
 
-    @field_validator("servers")
+    @field_validator("servers", "grpc_servers")
     @classmethod
     def _places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for server in value:
             host, _, port = server.rpartition(":")
             if not host or not port.isdecimal() or any(mark in server for mark in " ;{}#\n\"'"):
                 raise ValueError(f"a server must be `host:port`, but one is {server!r}")
-        if not value:
-            raise ValueError("there must be at least one server")
         return value
 
+    @model_validator(mode="after")
+    def _fit(self) -> ProxyConfig:
+        if not self.servers:
+            raise ValueError("there must be at least one server")
+        if self.grpc_servers and len(self.grpc_servers) != len(self.servers):
+            raise ValueError("`grpc_servers` must be as many as `servers`")
+        return self
 
-def front_of(plan: Deployment, config: ProxySettings, servers: tuple[str, ...], user: str = "") -> Front:
-    """What the proxy before `servers` is told, the server's own limits included."""
+
+def front_of(
+    plan: Deployment, config: ProxySettings, servers: tuple[str, ...], grpc_servers: tuple[str, ...] = ()
+) -> Front:
+    """What the proxy before `servers` is told, the server's own limits included.
+
+    Raises ConfigError where the servers would speak TLS themselves.
+    """
     serve = plan.serve
+    if serve.tls is not None:
+        raise ConfigError(
+            "`serve.tls` must not be set here: TLS ends at the proxy, which asks the servers in plain HTTP.",
+            "Take it out; the proxy's certificate is a setting of the target.",
+        )
+    files = serve.jobs.enabled and plan.config.model_from == "project"
     return Front(
         servers=servers,
         host=plan.config.host,
@@ -66,12 +86,13 @@ def front_of(plan: Deployment, config: ProxySettings, servers: tuple[str, ...], 
         certificate=config.certificate,
         certificate_key=config.certificate_key,
         max_body_bytes=serve.max_body_bytes,
+        max_file_bytes=int(serve.jobs.max_file_mb * 2**20) if files else 0,
+        grpc_servers=grpc_servers,
         head_timeout_s=math.ceil(serve.head_timeout_s),
         body_timeout_s=math.ceil(serve.body_timeout_s),
         answer_timeout_s=config.answer_timeout_s,
         rate_per_s=config.rate_per_s,
         max_connections=config.max_connections,
-        user=user,
     )
 
 
@@ -89,7 +110,12 @@ class Proxy(Target):
 
         lines = "".join(f"{name}={value}\n" for name, value in sorted(behind_proxy(plan).items()))
         return (
-            proxy_file(plan.config.proxy, KIND, plan, front_of(plan, self.config, self.config.servers)),
+            proxy_file(
+                plan.config.proxy,
+                KIND,
+                plan,
+                front_of(plan, self.config, self.config.servers, self.config.grpc_servers),
+            ),
             File("luban.env", f"{header(KIND, plan)}\n# Variables for `luban serve`.\n{lines}"),
         )
 
