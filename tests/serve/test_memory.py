@@ -114,6 +114,16 @@ def test_a_bundle_that_is_given_back_is_really_gone(tmp_path: Path) -> None:
     assert (private_bytes() or 0) - loaded < 0.1 * cost
 
 
+def test_where_the_system_does_not_tell_the_files_are_taken_three_times(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "bundle", ballast_mb=1)
+    live = LiveBundle(FolderOrigin(tmp_path / "bundle"), 1.0, memory=Memory(private=lambda: None))
+    live.start()
+    size = sum(path.stat().st_size for path in (tmp_path / "bundle").rglob("*") if path.is_file())
+    assert live.now is not None
+    assert live.now.cost_bytes == pytest.approx(3 * size, rel=0.01)
+    assert size > MB
+
+
 def test_what_was_asked_the_longest_ago_goes_first() -> None:
     machine = Machine(max_mb=100)
     a, b, c = (machine.live(name, 40) for name in "abc")

@@ -129,9 +129,9 @@ class ResponseCache:
 
     def _keys(self, served: Served, rows: list[Mapping[str, Any]], options: TaskOptions | None) -> list[bytes | None]:
         """A key a row; None for one that holds what has no plain form."""
-        options = options if options is not None else served.bundle.task.Options()
+        asked = options.model_dump_json() if options is not None else served.default_options
         common = blake2b(digest_size=16, key=self._secret)
-        common.update(f"{served.bundle.identity}\n{options.model_dump_json()}\n".encode())
+        common.update(f"{served.bundle.identity}\n{asked}\n".encode())
         names = served.inputs
         keys: list[bytes | None] = []
         for row in rows:

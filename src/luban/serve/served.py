@@ -61,6 +61,11 @@ class Served:
         return name if kind in ("string", "array") else None
 
     @cached_property
+    def default_options(self) -> str:
+        """The task's options where none are given, as JSON."""
+        return self.bundle.task.Options().model_dump_json()
+
+    @cached_property
     def stateless(self) -> bool:
         """Whether an answer depends on nothing but its row: no stage carries anything from call to call."""
         manifest = self.bundle.manifest
