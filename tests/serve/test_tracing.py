@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from luban.errors import MissingExtra
+from luban.serve.accounts import Called
 from luban.serve.config import ServeConfig
 from luban.serve.grpc_config import GrpcConfig
 from luban.serve.live import FolderOrigin
@@ -122,6 +123,22 @@ def test_a_request_becomes_spans_of_its_callers_trace(collector: Collector, fold
     assert attributes(collector.resources[0])["service.name"] == "luban"
     for private in (b"13812345678", "请".encode(), b"a-secret", b"127.0.0.1"):
         assert private not in collector.raw
+
+
+def test_a_clock_that_jumps_in_between_turns_no_span_round(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracer = Tracer(TraceConfig(endpoint=collector.address, share=1))
+    told = Called("/v1/predict", "/v1/predict", {})
+    tracer.begin(told)
+    began = time.perf_counter()
+    monkeypatch.setattr("time.time_ns", lambda: 0)
+    told.track.span("model", began, time.perf_counter())
+    tracer.end(told, 200)
+    tracer.close()
+    root, model = collector.by_name()["POST /v1/predict"], collector.by_name()["model"]
+    assert root.start_time_unix_nano <= model.start_time_unix_nano + 1000  # perf_counter is a float of seconds
+    assert model.start_time_unix_nano <= model.end_time_unix_nano <= root.end_time_unix_nano + 1000
 
 
 def test_reasons_have_a_span_of_their_own(collector: Collector, folder: Path) -> None:

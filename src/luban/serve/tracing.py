@@ -84,8 +84,6 @@ class Tracer:
         self._provider.add_span_processor(export.BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("luban.serve", __version__)
         self._share = config.share
-        # Spans are noted by a clock that never jumps, and told by the one on the wall.
-        self._ahead_ns = time.time_ns() - time.perf_counter_ns()
 
     def begin(self, request: Told) -> None:
         """Note that a request is traced, if it is."""
@@ -95,27 +93,31 @@ class Tracer:
         sampled = parent[2] if parent is not None else random.random() < self._share
         if not sampled:
             return
-        span = self._tracer.start_span(request.method, self._context(parent), kind=self._api.SpanKind.SERVER)
+        began_ns = time.time_ns()
+        kind = self._api.SpanKind.SERVER
+        span = self._tracer.start_span(request.method, self._context(parent), kind=kind, start_time=began_ns)
         own = span.get_span_context()
         request.track.spans = []
-        request.track.root = span
+        # The parts of a request are timed by a clock that never jumps; the one on the wall is asked once a request.
+        request.track.root = (span, began_ns - time.perf_counter_ns())
         request.track.traceparent = f"00-{own.trace_id:032x}-{own.span_id:016x}-01"
 
     def end(self, request: Told, status: int) -> None:
         """Make the spans of a request that is over."""
         track = request.track
-        span: Any = track.root
-        if span is None or track.spans is None:
+        root: Any = track.root
+        if root is None or track.spans is None:
             return
+        span, ahead_ns = root
         span.update_name(f"{request.method} {request.route}" if request.route else request.method)
         span.set_attributes(_attributes(request, status))
         if status >= 500:
             span.set_status(self._api.StatusCode.ERROR)
         context = self._api.set_span_in_context(span)
         for name, began, ended in track.spans:
-            part = self._tracer.start_span(name, context, start_time=self._wall(began))
-            part.end(self._wall(ended))
-        span.end()
+            part = self._tracer.start_span(name, context, start_time=int(began * 1e9) + ahead_ns)
+            part.end(int(ended * 1e9) + ahead_ns)
+        span.end(time.perf_counter_ns() + ahead_ns)
         track.root = track.spans = None
 
     def close(self) -> None:
@@ -129,9 +131,6 @@ class Tracer:
         flags = self._api.TraceFlags(self._api.TraceFlags.SAMPLED)
         remote = self._api.SpanContext(parent[0], parent[1], is_remote=True, trace_flags=flags)
         return self._api.set_span_in_context(self._api.NonRecordingSpan(remote))
-
-    def _wall(self, seconds: float) -> int:
-        return int(seconds * 1e9) + self._ahead_ns
 
 
 def _attributes(request: Told, status: int) -> dict[str, str | int]:

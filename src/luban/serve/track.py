@@ -23,7 +23,7 @@ class Track:
         self.num_rows = 0
         self.spans: list[tuple[str, float, float]] | None = None
         self.root: object = None
-        """The span of the request itself, as the tracer made it."""
+        """The tracer's own: the span of the request itself, and by how much the clock on the wall is ahead."""
         self.traceparent = ""
         """The W3C header that names this request's own span; "" where it is not traced."""
 
