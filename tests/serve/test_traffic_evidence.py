@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import insert
 
 from luban.serve.outcomes import Outcome
-from luban.serve.traffic.evidence import ACCURACY, ERROR, Reader
+from luban.serve.traffic.evidence import ACCURACY, ERROR, Reader, chosen_for_review
+from luban.store.ledger import Ledger
+from luban.store.tables import reviews
 
 CHAMPION, CHALLENGER = 1, 2
 
@@ -126,3 +131,22 @@ def test_a_restart_reads_the_same(seen: list[tuple[str, bool, bool, int]], looks
     told.all = outcomes
     read(told, reader=reader)
     assert reader.truths == read(Told(outcomes)).truths
+
+
+def test_rows_decided_because_an_answer_was_unsure_are_no_fair_sample(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db")
+    cases = {
+        "unsure": ("done", ["confidence"]),
+        "drawn": ("done", ["confidence", "sample"]),
+        "open": ("open", ["outside"]),
+    }
+    with ledger.transaction() as tx:
+        for request_id, (status, reasons) in cases.items():
+            key = {"workspace": tx.workspace, "request_id": request_id, "position": 0, "model": "reviews", "version": 2}
+            row = {"time": 1.0, "reasons": json.dumps(reasons), "row": "{}", "answer": "{}", "status": status}
+            tx.execute(insert(reviews).values(**key, **row))
+    reader = Reader(CHALLENGER, CHAMPION, 5.0, 0, (ACCURACY,), chosen_for_review(ledger))
+    told = Told([outcome(number, request_id) for number, request_id in enumerate([*cases, "told by a client"], 1)])
+    read(told, reader=reader)
+    assert reader.truths[ACCURACY].challenger.number == 3
+    ledger.close()

@@ -23,7 +23,7 @@ from luban.release.rollout import Canary, Trial
 from luban.release.versions import DEFAULT
 from luban.serve.outcomes import Outcomes
 from luban.serve.traffic import counts
-from luban.serve.traffic.evidence import ACCURACY, ERROR, Reader, Traffic
+from luban.serve.traffic.evidence import ACCURACY, ERROR, Reader, Traffic, chosen_for_review
 from luban.serve.traffic.verdicts import Verdict, of_canary, of_test
 from luban.store.ledger import Lease, Ledger
 
@@ -101,7 +101,8 @@ class Controller:
         key = standing.model, standing.deployment, trial.id
         if key not in self._readers:
             self._readers = {known: one for known, one in self._readers.items() if known[:2] != key[:2]}
-            self._readers[key] = Reader(trial.version, standing.champion, since, trial.after, metrics)
+            chosen = chosen_for_review(self._ledger)
+            self._readers[key] = Reader(trial.version, standing.champion, since, trial.after, metrics, chosen)
         self._readers[key].read(self._outcomes, standing.model)
         return self._readers[key]
 

@@ -3,17 +3,23 @@
 One *unit* is whom chance gave to an arm: a caller with a sticky key, else the request itself. A unit counts once, by
 the first outcomes that came for it (of one request, told within a second): later ones say nothing new about the draw.
 So what is read again from the beginning, after a restart, gives the same. Outcomes are kept apart by the share of
-the draw that they took part in. Answers to who named a version did not take part, and are left out.
-"""
+the @@"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+
+from sqlalchemy import select
 
 from luban.evaluate.sequential import Moments, Totals
 from luban.serve.outcomes import Outcome, Outcomes
+from luban.serve.review import SAMPLE
+from luban.serve.review_queue import DONE
 from luban.serve.traffic.counts import Counts, Row, totals
+from luban.store.ledger import Ledger
+from luban.store.tables import reviews
 
 ACCURACY, ERROR = "accuracy", "error"
 TOGETHER_S = 1.0
@@ -21,6 +27,21 @@ TOGETHER_S = 1.0
 _PAGE = 1000
 _MOST_PAGES = 50
 Pair = tuple[Moments, Moments]
+Chosen = Callable[[list[Outcome]], Collection[tuple[str, int]]]
+"""Those rows, by request id and position, that a person decided for what was answered."""
+
+
+def chosen_for_review(ledger: Ledger) -> Chosen:
+    """Looks them up in the review queue."""
+
+    def look(found: list[Outcome]) -> Collection[tuple[str, int]]:
+        ids = {one.request_id for one in found}
+        with ledger.reading() as tx:
+            mine = (reviews.c.workspace == tx.workspace, reviews.c.request_id.in_(ids), reviews.c.status == DONE)
+            rows = tx.execute(select(reviews.c.request_id, reviews.c.position, reviews.c.reasons).where(*mine)).all()
+        return {(row.request_id, int(row.position)) for row in rows if SAMPLE not in json.loads(row.reasons)}
+
+    return look
 
 
 @dataclass(frozen=True)
@@ -88,7 +109,16 @@ class Truth:
 class Reader:
     """Reads outcomes of one canary or test, from where it stopped; `metrics` are those it adds up."""
 
-    def __init__(self, challenger: int, champion: int, since: float, after: int, metrics: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        challenger: int,
+        champion: int,
+        since: float,
+        after: int,
+        metrics: tuple[str, ...],
+        chosen: Chosen = lambda found: frozenset(),
+    ) -> None:
+        self._chosen = chosen
         self.truths = {metric: Truth() for metric in metrics}
         self.caught_up = False
         self._arms = {challenger: True, champion: False}
@@ -102,11 +132,12 @@ class Reader:
         for _ in range(_MOST_PAGES):
             found = outcomes.after(model, self._number, _PAGE)
             full = len(found) == _PAGE
+            chosen = self._chosen(found) if found else ()
             # The last group of a full page may go on in the next one: it is read again with that.
             groups = _told_together(found)
             done = groups[:-1] if full and len(groups) > 1 else groups
             for group in done:
-                self._add(group)
+                self._add([one for one in group if (one.request_id, one.position) not in chosen])
             if done:
                 self._number = done[-1][-1].number
             if not full:
