@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,9 +15,11 @@ from luban.errors import ServeError
 from luban.serve.config import ServeConfig
 from luban.serve.grpc_config import GrpcConfig
 from luban.serve.proto import messages
-from luban.serve.server import serve
+from luban.serve.server import serve, serving
+from luban.serve.tls import TlsConfig
 
 from .conftest import FakeBundle, HandOrigin
+from .test_tls import Authority
 
 grpc = pytest.importorskip("grpc")
 triton = pytest.importorskip("tritonclient.grpc")
@@ -169,3 +172,37 @@ class TestWithAKey:
         assert refused(channel, "UNAUTHENTICATED", **asked, metadata=[("x-api-key", "wrong-wrong-wrong")])
         for metadata in ([("authorization", f"Bearer {KEY}")], [("x-api-key", KEY)]):
             assert call(channel, "ModelInfer", **asked, metadata=metadata).model_name == "reviews"
+
+
+class TestTls:
+    """The same certificate as HTTPS; a client must show its own."""
+
+    @pytest.fixture
+    def authority(self, tmp_path: Path) -> Authority:
+        return Authority(tmp_path, "authority")
+
+    @pytest.fixture
+    def config(self, config: ServeConfig, authority: Authority) -> ServeConfig:
+        cert, key = authority.make("server")
+        return config.model_copy(update={"tls": TlsConfig(cert=cert, key=key, client_ca=authority.path)})
+
+    def test_it_takes_both_certificates(
+        self, origin: HandOrigin, bundle: FakeBundle, config: ServeConfig, authority: Authority
+    ) -> None:
+        cert, key = authority.make("client")
+        own = {"private_key": key.read_bytes(), "certificate_chain": cert.read_bytes()}
+        at = f"127.0.0.1:{config.grpc.port}"
+
+        def live(channel: Any) -> bool:
+            with channel:
+                return bool(call(channel, "ServerLive", timeout=5).live)
+
+        with serving(origin, config, {}):
+            known = grpc.ssl_channel_credentials(authority.path.read_bytes(), **own)
+            assert live(grpc.secure_channel(at, known))
+            stranger = grpc.ssl_channel_credentials(authority.path.read_bytes())
+            for channel in (grpc.insecure_channel(at), grpc.secure_channel(at, stranger)):
+                with pytest.raises(grpc.RpcError):
+                    live(channel)
+            authority.make("server")  # renewed, without a restart
+            assert live(grpc.secure_channel(at, known))

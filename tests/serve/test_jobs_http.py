@@ -24,7 +24,9 @@ from luban.release.registry import Registry, Release
 from luban.serve.config import ServeConfig
 from luban.serve.job_process import forget
 from luban.serve.jobs_config import JobsConfig
+from luban.serve.keyring import Keyring, NewKey
 from luban.serve.live import AliasOrigin
+from luban.serve.question import Role
 from luban.serve.server import serving
 from luban.store.blobs import Store
 from luban.store.home import Home
@@ -204,19 +206,44 @@ class TestNobodyWorks:
         assert api.get(f"/v1/jobs/{id}").status_code == 404
 
 
-def test_a_caller_sees_its_own_jobs_alone(api: httpx.Client, home: Home) -> None:
-    queue = JobQueue(home.ledger)
-    request = {"tree": "0" * 64, "model": "reviews", "version": 1, "asked": "csv", "answered": "csv", "options": None}
-    queue.submit("predict", request, actor="somebody", id="0" * 32)
-    from luban.serve.jobs import _sees
-    from luban.serve.question import Caller
+class TestKeys:
+    """A caller sees its own jobs alone, an operator all."""
 
-    assert _sees(Caller("ada", "caller", id="k1")) == "k1"
-    assert _sees(Caller("ops", "operator", id="k2")) is None
-    assert [job["id"] for job in api.get("/v1/jobs").json()["jobs"]] == ["0" * 32], "whoever may do all sees all"
+    @pytest.fixture
+    def jobs_config(self) -> JobsConfig:
+        return JobsConfig(workers=0)
+
+    @pytest.fixture
+    def keys(self, home: Home) -> dict[str, dict[str, str]]:
+        ring, ada = Keyring(home.ledger), Actor("ada")
+        roles: dict[str, Role] = {"one": "caller", "two": "caller", "ops": "operator", "looker": "viewer"}
+        return {name: {"x-api-key": ring.create(NewKey(name, role), ada)[0]} for name, role in roles.items()}
+
+    def test_whose_they_are(self, keys: dict[str, dict[str, str]], api: httpx.Client) -> None:
+        sent = {**CSV_TYPE, "idempotency-key": "same"}
+        mine = {
+            name: handed_in(api.post("/v1/jobs", content=CSV.encode(), headers={**sent, **keys[name]}))
+            for name in ("one", "two")
+        }
+        assert mine["one"] != mine["two"], "whose key it is counts, too"
+
+        def seen(name: str) -> set[str]:
+            return {job["id"] for job in api.get("/v1/jobs", headers=keys[name]).json()["jobs"]}
+
+        assert (seen("one"), seen("two")) == ({mine["one"]}, {mine["two"]})
+        assert seen("ops") == set(mine.values())
+        for path in ("", "/result"):
+            assert api.get(f"/v1/jobs/{mine['one']}{path}", headers=keys["two"]).status_code == 404
+        assert api.delete(f"/v1/jobs/{mine['one']}", headers=keys["two"]).status_code == 404
+        assert api.get("/v1/jobs", headers=keys["looker"]).status_code == 403
+        assert api.get("/v1/jobs").status_code == 401
+        assert api.delete(f"/v1/jobs/{mine['one']}", headers=keys["ops"]).json()["status"] == "cancelled"
 
 
-def test_a_locked_ledger_costs_jobs_an_answer_and_requests_nothing(api: httpx.Client, home: Home) -> None:
+def test_a_locked_ledger_costs_jobs_an_answer_and_requests_nothing(
+    api: httpx.Client, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("luban.serve.clerk.PATIENCE_S", 0.5)
     with home.ledger.transaction():  # held by somebody who does not end
         for _ in range(3):
             assert api.post("/v1/predict", json={"rows": [{"text": TEXTS[0]}]}).status_code == 200
@@ -231,9 +258,7 @@ def test_a_folder_has_no_jobs(client: httpx.Client, origin: HandOrigin, bundle: 
     assert (refused.status_code, refused.json()["type"]) == (404, "urn:luban:problem:no-jobs")
 
 
-def test_a_process_killed_in_mid_job_costs_nothing(
-    api: httpx.Client, home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_killed_in_mid_job_costs_nothing(api: httpx.Client, home: Home) -> None:
     """kill -9 while a large file is answered: another process takes the job again, and it ends once, whole."""
     rows = 60_000
     text = "text,stars\n" + "".join(f"房间很干净 {n},{n % 5}\n" for n in range(rows))
