@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from luban.errors import StoreError
 from luban.serve.board import GONE, Board
 from luban.serve.figures import FIGURES, Sample
 from luban.serve.metrics import MAX_ARMS, MAX_VALUES, Metrics
@@ -165,6 +167,48 @@ def test_a_killed_worker_takes_its_gauges_along_and_leaves_its_counters(tmp_path
         assert (found["luban_problems_total"], found["luban_workers"]) == (15, 2)
         assert found["luban_queue_seconds"] == Tally((1.0,), [2, 0], 1.0)
     assert len(list(tmp_path.glob("worker-*.json"))) == 2
+
+
+class TestSlowParts:
+    """Figures of the ledger are asked in a thread, and may fail or hang without costing the others."""
+
+    @pytest.fixture(autouse=True)
+    def _quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("luban.serve.metrics.SLOW_S", 0.0)
+        monkeypatch.setattr("luban.serve.metrics.PATIENCE_S", 0.2)
+
+    def test_one_that_hangs_delays_a_scrape_by_its_patience_alone(self) -> None:
+        free = threading.Event()
+
+        def hanging() -> list[Sample]:
+            assert free.wait(20)
+            return [Sample("luban_jobs", ("waiting",), 3)]
+
+        async def run() -> tuple[str, str]:
+            metrics = Metrics()
+            metrics.add_slow(hanging)
+            first = (await metrics.scrape(""))[0].decode()
+            free.set()
+            for _ in range(100):
+                later = (await metrics.scrape(""))[0].decode()
+                if "luban_jobs{" in later:
+                    break
+            return first, later
+
+        first, later = asyncio.run(run())
+        assert "luban_workers 1.0" in first
+        assert "luban_jobs{" not in first
+        assert 'luban_jobs{status="waiting"} 3.0' in later
+
+    def test_one_that_fails_is_missing_and_the_log_says_why(self, caplog: pytest.LogCaptureFixture) -> None:
+        def failing() -> list[Sample]:
+            raise StoreError("the ledger is locked")
+
+        metrics = Metrics()
+        metrics.add_slow(failing)
+        metrics.add_slow(lambda: [Sample("luban_jobs", ("waiting",), 3)])
+        assert "luban_jobs{" in asyncio.run(metrics.scrape(""))[0].decode()
+        assert [record.fields for record in caplog.records] == [{"reason": "the ledger is locked"}]  # type: ignore[attr-defined]
 
 
 def total(text: str, name: str) -> float:
