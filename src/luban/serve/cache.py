@@ -11,7 +11,6 @@ what has lain for `ttl_s` by the monotonic clock. Belongs to one event loop. Kno
 from __future__ import annotations
 
 import asyncio
-import marshal
 import secrets
 import sys
 import time
@@ -138,9 +137,9 @@ class ResponseCache:
             values = [row.get(name, ...) for name in names]
             if all(value is ... or _is_plain(value) for value in values):
                 one = common.copy()
-                # Written, never read: the one form of plain values in the standard library that tells all types
-                # and all numbers apart. Version 2 does not depend on how strings are held.
-                one.update(marshal.dumps(values, 2))
+                # What Python writes of plain values tells types and numbers apart; JSON has one word for NaN,
+                # infinity and nothing.
+                one.update(repr(values).encode())
                 keys.append(one.digest())
             else:
                 keys.append(None)
