@@ -69,6 +69,25 @@ def test_what_comes_back_fits(client: httpx.Client, document: dict[str, Any]) ->
         check(document, "Problem", response.json())
 
 
+def test_all_examples_are_as_described(document: dict[str, Any]) -> None:
+    seen = 0
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for part in (operation.get("requestBody", {}), *operation["responses"].values()):
+                for content in part.get("content", {}).values():
+                    if "example" in content:
+                        whole = {**content["schema"], "components": document["components"]}
+                        Draft202012Validator(whole).validate(content["example"])
+                        seen += 1
+    assert seen >= 6
+
+
+def test_examples_of_requests_are_answered(client: httpx.Client, document: dict[str, Any]) -> None:
+    for path in ("/v1/predict", "/v2/models/{model}/infer"):
+        example = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
+        assert client.post(path.replace("{model}", "reviews"), json=example).status_code == 200
+
+
 def test_every_route_is_described(origin: HandOrigin, bundle: FakeBundle, config: ServeConfig) -> None:
     with application(origin, config, {}) as app:
         routes, served = app.router.routes, app.desk.fleet.live().now
