@@ -80,7 +80,7 @@ def _variables(prefix: str, config: Config) -> list[tuple[str, str]]:
         if value == info.get_default(call_default_factory=True):
             continue
         if isinstance(value, Config):
-            found += _variables(variable, value)
+            found += _variables(variable, value) or [(variable, "{}")]
         else:
             found.append((variable, _told(variable, name, value, config)))
     return found
