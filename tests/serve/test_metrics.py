@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -261,6 +262,34 @@ def test_what_is_told_last_is_told_before_the_end(tmp_path: Path) -> None:
     metrics.board = Board(tmp_path)
     asyncio.run(run(metrics))
     assert values(Board(tmp_path).read(), "luban_problems_total")["busy",] == 1
+
+
+_STEPS = st.lists(st.tuples(st.sampled_from(["count", "die", "scrape"]), st.integers(0, 3)), max_size=40)
+
+
+@given(_STEPS)
+def test_sums_are_exact_and_never_go_back_whoever_dies(steps: list[tuple[str, int]]) -> None:
+    """Four places for workers; whoever dies is replaced, and what it had told stays counted."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        dead: set[str] = set()
+        patched.setattr("luban.serve.board.is_dead", lambda signature: signature in dead)
+        workers = [(Board(Path(folder)), [0]) for _ in range(4)]
+        counted = 0
+        for step, place in [*steps, ("scrape", 0), ("scrape", 1)]:
+            board, own = workers[place]
+            if step == "count":
+                own[0] += place + 1
+                counted += place + 1
+                board.write([Sample("luban_problems_total", ("busy",), own[0]), Sample("luban_workers", (), 1)])
+            elif step == "die":
+                dead.add(board._signature)
+                workers[place] = (Board(Path(folder)), [0])
+            else:
+                found = {one.name: one.value for one in board.read()}
+                assert found.get("luban_problems_total", 0) == counted
+                living = sum(own[0] > 0 for _, own in workers)
+                assert found.get("luban_workers", 0) == living
+        assert len(list(Path(folder).glob("worker-*.json"))) <= 4
 
 
 def test_a_scrape_that_was_killed_in_the_midst_counts_nobody_twice(
