@@ -13,8 +13,10 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from pydantic import ValidationError
 from sqlalchemy import update
 
+from luban.serve.config import ServeConfig
 from luban.serve.keyring import Keyring, NewKey
 from luban.serve.learning_config import ReviewConfig
 from luban.serve.outcomes import Outcomes
@@ -111,6 +113,25 @@ def test_a_marked_row_is_taken_decided_and_becomes_feedback(state: tuple[Any, ht
     counts = client.get("/v1/reviews").json()["counts"]
     assert (counts["done"], counts["dropped"]) == (1, 1)
     until(lambda: 'luban_reviews{model="reviews",status="done"} 1.0' in client.get("/metrics").text)
+
+
+def test_rows_outside_of_training_come_to_the_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError, match=r"needs `rows\.outside` to be mark"):
+        ServeConfig.model_validate({"review": {"outside": True}})
+    monkeypatch.setattr("luban.serve.outside.Outside.finish", _mark_large)
+    with server(released(tmp_path), review={"outside": True}, rows={"outside": "mark"}) as client:
+        first, second = ask(client, [{"text": "很好", "stars": 900}, {"text": "很好", "stars": 3}], "far")["answers"]
+        assert (first["review"], first["review_because"]) == (True, ["outside"])
+        assert "review" not in second
+        (found,) = until(lambda: waiting(client, "far"))
+        assert (found["id"], found["reasons"]) == ("far:0", ["outside"])
+
+
+def _mark_large(self: Any, question: Any, reply: Any) -> None:
+    """As the guard does where a bundle knows the range of its training rows; the tiny one does not."""
+    for row, answer in zip(question.rows, reply.answers, strict=True):
+        if row["stars"] > 5:
+            answer["outside"] = [f"stars: {row['stars']} is above 5, the largest in training"]
 
 
 def test_taking_the_next_gives_each_row_once(state: tuple[Any, httpx.Client]) -> None:

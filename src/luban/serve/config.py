@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from luban.catalog import Config
 from luban.serve.auth import AuthConfig
@@ -91,3 +91,9 @@ class ServeConfig(Config):
     requests elsewhere first; then it stops."""
     stop_timeout_s: int = Field(10, ge=1)
     """Time that requests have to finish when the server is told to stop."""
+
+    @model_validator(mode="after")
+    def _outside_is_marked(self) -> ServeConfig:
+        if self.review.outside and self.rows.outside != "mark":
+            raise ValueError(f"`review.outside` needs `rows.outside` to be mark, but it is {self.rows.outside}")
+        return self

@@ -34,7 +34,7 @@ class ReviewConfig(Config):
     below: float | None = Field(None, gt=0, le=1)
     """Answers less sure than this are marked, and their rows go to the queue. Left out: none."""
     outside: bool = False
-    """Rows that are marked as outside of what the model was trained on go to the queue, too."""
+    """Rows outside of what the model was trained on go to the queue, too. Needs `serve.rows.outside: mark`."""
     sample: float = Field(0.0, ge=0, le=1)
     """Share of all rows that go to the queue by chance, so that mistakes made with confidence are found."""
     within: float = Field(0.0, ge=0)
