@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from luban.catalog import Config
+from luban.catalog import Config as Settings
 from luban.deploy.base import Deployment, File, Target
 from luban.deploy.kubernetes import Object, container, grace_s, labels, name_of, pod_security, probe, written
 from luban.deploy.templates import header
@@ -27,7 +27,7 @@ MODELS = "/mnt/models"
 class KServe(Target):
     """InferenceService with V2 protocol and scale to zero."""
 
-    class Config(Config):
+    class Config(Settings):
         """How KServe scales the model."""
 
         namespace: str = Field("default", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")

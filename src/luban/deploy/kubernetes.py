@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from luban.catalog import Config, fingerprint
+from luban.catalog import Config as Settings
+from luban.catalog import fingerprint
 from luban.deploy.base import Deployment, File, Target
 from luban.deploy.templates import header
 
@@ -28,7 +29,7 @@ _NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 class Kubernetes(Target):
     """Deployment, Service, Ingress, HorizontalPodAutoscaler, PodDisruptionBudget, NetworkPolicy, ConfigMap."""
 
-    class Config(Config):
+    class Config(Settings):
         """Where in a cluster, and how it scales."""
 
         namespace: str = Field("default", pattern=_NAME)

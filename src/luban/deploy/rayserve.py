@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from luban.catalog import Config
+from luban.catalog import Config as Settings
 from luban.deploy.base import BUNDLE, Deployment, File, Target
 from luban.deploy.kubernetes import written
 from luban.deploy.templates import header
@@ -23,7 +23,7 @@ from luban.deploy.templates import header
 KIND, NAME = "ray", "luban"
 
 
-class Arguments(Config):
+class Arguments(Settings):
     """What `application` is given: one of the two, as a path on the cluster's machines."""
 
     bundle: str = ""
@@ -43,7 +43,7 @@ class Ray(Target):
 
     extra = "ray"
 
-    class Config(Config):
+    class Config(Settings):
         """How Ray runs the model."""
 
         bundle_at: str = Field("/bundle", min_length=1)
