@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from luban.errors import BundleError, ServeError
+from luban.cli.serve import serve as serve_command
+from luban.errors import BundleError, ConfigError, ServeError
 from luban.serve.config import ServeConfig
 from luban.serve.fleet import Fleet, Origins
 from luban.serve.origins import FolderOrigin, Lineup, Plan, PlannedArm
@@ -204,6 +205,19 @@ class TestWaiting:
             assert "label" in found.text
 
 
+class TestNoSpares:
+    @pytest.fixture
+    def settings(self) -> dict[str, Any]:
+        return {"memory": {"spare_s": 0}}
+
+    def test_a_version_that_left_is_gone_at_the_next_look(
+        self, client: httpx.Client, origins: tuple[Versions, ...]
+    ) -> None:
+        origins[0].arms = ((2, 1.0),)
+        until(lambda: [one["version"] for one in state(client, "hotels")["versions"]] == [2])
+        assert figure(client, "luban_model_unloads_total") == 1
+
+
 class TestComingAndGoing:
     @pytest.fixture
     def settings(self) -> dict[str, Any]:
@@ -269,8 +283,8 @@ def test_the_command_takes_several_bundles(tmp_path: Path) -> None:
     finally:
         process.terminate()
         assert process.wait(30) == 0
-    refused = subprocess.run([*command, *folders, "--model", "x"], capture_output=True, text=True, timeout=60)
-    assert (refused.returncode, "--bundle and --model exclude each other" in refused.stderr) == (1, True)
+    with pytest.raises(ConfigError, match="--bundle and --model exclude each other"):
+        serve_command(bundle=[tmp_path / "hotels"], model=["rooms"])
 
 
 def test_two_bundles_of_one_name_are_refused(loads: Loads) -> None:

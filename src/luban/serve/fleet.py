@@ -162,7 +162,7 @@ class Fleet:
 
     def _keep(self) -> None:
         config = self.memory.config
-        tick_s = min(TICK_S, *(s / 4 for s in (config.idle_s, config.spare_s) if s))
+        tick_s = min([TICK_S, *(s / 4 for s in (config.idle_s, config.spare_s) if s)])
         while not self._stop.wait(tick_s):
             try:
                 self.memory.sweep()
