@@ -19,6 +19,7 @@ from luban.serve.server import serve, serving
 from luban.serve.tls import TlsConfig
 
 from .conftest import FakeBundle, HandOrigin
+from .test_live import until
 from .test_tls import Authority
 
 grpc = pytest.importorskip("grpc")
@@ -140,10 +141,12 @@ def test_what_is_wrong_has_its_status(channel: Any) -> None:
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_a_deadline_is_honoured(channel: Any, bundle: FakeBundle) -> None:
+def test_a_deadline_is_honoured(channel: Any, client: httpx.Client, bundle: FakeBundle) -> None:
     """Who waits no longer is told so, although the model hangs; afterwards the server answers as before."""
     rows = ["wait"] + ["a"] * 20
     refused(channel, "DEADLINE_EXCEEDED", model_name="reviews", inputs=[text(rows)], timeout=0.3)
+    route = 'route="/inference.GRPCInferenceService/ModelInfer",status='
+    until(lambda: any(f'{route}"{status}"' in client.get("/metrics").text for status in (499, 504)))
     bundle.go_on.set()
     assert call(channel, "ModelInfer", model_name="reviews", inputs=[text(["a"])]).model_name == "reviews"
 
