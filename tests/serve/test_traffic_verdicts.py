@@ -85,7 +85,7 @@ def test_slower_answers_send_it_back_and_a_little_slower_ones_do_not() -> None:
     assert judge(counts(300, seconds=0.003), counts(2700)).act == "step"
     verdict = judge(counts(300, seconds=0.008), counts(2700))
     assert verdict.act == "roll back"
-    assert verdict.reason.startswith("Its answers take more than 2 times the champion's: median")
+    assert verdict.reason.startswith("Its answers take more than 2.5 times the champion's: median")
     assert judge(counts(300, seconds=0.008), counts(2700), one=canary(max_latency_ratio=None)).act == "step"
 
 

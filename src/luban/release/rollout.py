@@ -37,8 +37,9 @@ class CanaryRule(Config):
     """Requests that the canary must have answered in a step before the next."""
     max_error_rate: float | None = Field(None, gt=0, lt=1)
     """Share of failed requests above which it goes back, whatever the champion does; null: the comparison alone."""
-    max_latency_ratio: float | None = Field(2.0, ge=1, le=100)
-    """It goes back where its answers take more than this many times the champion's; null: time is not compared."""
+    max_latency_ratio: float | None = Field(2.5, ge=1, le=100)
+    """It goes back where its answers take more than this many times the champion's; null: time is not compared. Arms
+    are asked in batches of their own, one after the other, so an equal one may be up to twice as slow."""
     quality: Quality = "known"
     """off: truth is not looked at. known: as far as it has come. required: no step without `min_truths`."""
     min_truths: int = Field(50, ge=1)
