@@ -28,7 +28,8 @@ from pathlib import Path
 from luban.serve.config import ServeConfig
 from luban.serve.live import FolderOrigin
 from luban.serve.server import serve
-serve(FolderOrigin(Path(sys.argv[1])), ServeConfig(port=0, log={"access": "all"}), lambda address: print(address, flush=True))
+config = ServeConfig(port=0, log={"access": "all"})
+serve(FolderOrigin(Path(sys.argv[1])), config, lambda address: print(address, flush=True))
 print("returned", flush=True)
 """
 ROWS = [{"text": "很好", "stars": "5"}, {"text": "太差"}, {"stars": "many"}, {"stars": 3}, {}]
