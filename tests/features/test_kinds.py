@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luban.features.kinds import MAX_ENTRIES, MAX_PAIRS, MAX_ROWS, MAX_TOKENS, chunks
+from luban.features.kinds import MAX_ENTRIES, MAX_PAIRS, MAX_ROWS, MAX_TOKENS, SPARE_SHARE, SPARE_TOKENS, chunks
 
 
 def ragged(lengths: list[int], kind: str) -> dict[str, np.ndarray]:
@@ -28,3 +28,17 @@ def test_every_row_once_and_no_call_too_large(kind, lengths):
         if kind == "tokens" and len(call) > 1:
             assert len(call) * longest <= MAX_TOKENS
             assert len(call) * longest**2 <= MAX_PAIRS
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=60))
+@settings(deadline=None)
+def test_sequences_are_asked_with_others_of_like_length(lengths):
+    groups = [[lengths[row] for row in rows] for rows in chunks(ragged(lengths, "tokens"))]
+    assert sorted(length for group in groups for length in group) == sorted(lengths)
+    for group in groups:
+        longest = max(group)
+        padding = longest * len(group) - sum(group)
+        assert padding <= SPARE_TOKENS + SPARE_SHARE * longest * len(group)
+        assert len(group) == 1 or longest * len(group) <= MAX_TOKENS
+    if len({*lengths}) == 1 and len(lengths) * lengths[0] <= MAX_TOKENS:
+        assert len(groups) == 1
