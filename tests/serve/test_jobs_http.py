@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -187,6 +188,15 @@ class TestNobodyWorks:
         response = api.post(f"/v1/jobs{path}", content=body, headers=headers)
         assert response.status_code == status, response.text
         assert words in f"{response.json()['detail']} {response.json()['todo']}"
+        assert api.get("/v1/jobs").json() == {"jobs": []}
+
+    def test_a_file_cut_short_leaves_nothing(self, api: httpx.Client, tmp_path: Path) -> None:
+        head = b"POST /v1/jobs HTTP/1.1\r\nhost: a\r\ncontent-type: text/csv\r\ncontent-length: 900\r\n\r\n"
+        for _ in range(3):
+            with socket.create_connection((api.base_url.host, api.base_url.port or 80)) as half:
+                half.sendall(head + b"text\na")
+                until(lambda: bool(list((tmp_path / "store").rglob("input.csv"))))
+            until(lambda: not list((tmp_path / "store").rglob("input.csv")))
         assert api.get("/v1/jobs").json() == {"jobs": []}
 
     def test_what_is_not_there(self, api: httpx.Client) -> None:
