@@ -17,6 +17,7 @@ import json
 import time
 from collections import Counter, deque
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import uvloop
@@ -36,8 +37,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Free from now on."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transports are none of asyncio's by class.
+        self.transport = cast(asyncio.Transport, transport)
         self._load.is_free(self)
 
     def ask(self, due: float, request: bytes) -> None:

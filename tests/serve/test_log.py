@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ import httpx
 import pytest
 
 from luban.serve.config import ServeConfig
-from luban.serve.log import LOGGERS, Access, JsonLines, LogConfig, set_up
+from luban.serve.log import LOGGERS, MAX_ERRORS_PER_S, Access, JsonLines, LogConfig, set_up
 
 from .conftest import FakeBundle
 
@@ -107,3 +108,17 @@ class TestRequests:
         failed = next(line for line in lines if line["message"] == "request failed")
         assert failed["http.request.id"] == found.headers["x-request-id"]
         assert (failed["error.type"], failed["log.level"]) == ("RuntimeError", "error")
+
+
+def test_errors_are_logged_some_a_second(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under overload nearly all are refused; a line for each would cost more than their answers."""
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    access = Access(LogConfig())
+    assert sum(access.wants(503, 0.001) for _ in range(500)) == MAX_ERRORS_PER_S
+    assert stream.getvalue() == ""
+    now += 1
+    assert access.wants(503, 0.001)
+    (line,) = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert (line["message"], line["luban.count"]) == ("requests not logged", 500 - MAX_ERRORS_PER_S)
+    assert access.wants(200, 100.0)

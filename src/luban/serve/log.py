@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import random
 import sys
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, TextIO
 
@@ -60,6 +61,10 @@ class LogConfig(Config):
     """With `all`: the share of good and quick requests that is logged, drawn at random."""
 
 
+MAX_ERRORS_PER_S = 20
+"""Requests answered with 5xx that are logged in a second, in one process."""
+
+
 class Access:
     """Which requests are logged, and what of them."""
 
@@ -67,12 +72,29 @@ class Access:
         self._errors = config.access != "none"
         self._slow_s = config.slow_ms / 1000 if config.access in ("slow", "all") else float("inf")
         self._share = config.share if config.access == "all" else 0.0
+        self._second_ends = 0.0
+        self._num_told = self._num_left_out = 0
 
     def wants(self, status: int, seconds: float) -> bool:
         """Whether this request is logged. Costs next to nothing."""
         if status >= 500:
-            return self._errors
+            return self._errors and self._has_room()
         return seconds >= self._slow_s or (self._share > 0 and (self._share >= 1 or random.random() < self._share))
+
+    def _has_room(self) -> bool:
+        """Whether one more line of an error may be written in this second; those that may not are told as a number.
+
+        Under overload most requests are refused: a line for each would cost more than their answers.
+        """
+        now = time.monotonic()
+        if now >= self._second_ends:
+            if self._num_left_out:
+                fields = {"count": self._num_left_out}
+                logging.getLogger("luban.serve").warning("requests not logged", extra={"fields": fields})
+            self._second_ends, self._num_told, self._num_left_out = now + 1, 0, 0
+        self._num_told += 1
+        self._num_left_out += self._num_told > MAX_ERRORS_PER_S
+        return self._num_told <= MAX_ERRORS_PER_S
 
     @staticmethod
     def write(request: Told, status: int, seconds: float) -> None:
