@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import Field, field_validator
 
-from luban.catalog import Config
+from luban.catalog import Config as Settings
 from luban.deploy.base import Deployment, File, Target
 from luban.deploy.templates import header
 from luban.deploy.watch.dashboard import dashboard
@@ -38,7 +38,7 @@ class Monitoring(Target):
         "hands_settings_on": "it watches servers, and starts none; the promises of `serve.slo` stand in its rules"
     }
 
-    class Config(Config):
+    class Config(Settings):
         """What is scraped, and from where it is shown."""
 
         servers: tuple[str, ...] = ("127.0.0.1:8000",)
