@@ -153,6 +153,8 @@ def test_live_accuracy_is_in_the_metrics(home: Home, client: httpx.Client) -> No
     (known,) = Outcomes(home.ledger).known("reviews")
     assert (known.judged, known.correct) == (judged, correct / judged)
     assert known.answers >= known.truths >= known.judged
+    sure = [one.confidence for one in Outcomes(home.ledger).after("reviews") if one.correct is not None]
+    assert known.confidence == pytest.approx(sum(one or 0 for one in sure) / len(sure))
 
     def told() -> bool:
         text = client.get("/metrics").text

@@ -23,7 +23,7 @@ def show(
     days: Annotated[float, typer.Option("--days", help="Answers of so many days before now.", min=0)] = 7.0,
     as_json: AsJson = False,
 ) -> None:
-    """How many answers each version gave, of how many the truth is known, and how many of these were right."""
+    """How many answers each version gave, how many truths are known, what share was right, and how sure it was."""
     from luban.cli.said import emit
     from luban.cli.show import table
     from luban.serve.outcomes import Outcomes
@@ -43,6 +43,7 @@ def show(
                     "answers": f"{one.answers:,}",
                     "truths": f"{one.truths:,}",
                     "right": "" if one.correct is None else f"{one.correct:.3f}",
+                    "sure": "" if one.confidence is None else f"{one.confidence:.3f}",
                     "error": "" if one.error is None else f"{one.error:.4g}",
                 }
                 for one in found

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, and_, func, select
+from sqlalchemy import Row, and_, case, func, select
 
 from luban.store.database import Transaction
 from luban.store.ledger import Ledger
@@ -63,7 +63,8 @@ class Outcome:
 class Known:
     """How much is known of one arm's answers since some time.
 
-    `correct` is a share of the `judged` ones, `error` their mean; both None where there are none.
+    Of the `judged` ones `correct` is the share that was right, `confidence` the mean of how sure they were, which
+    should be about the same, and `error` the mean; None where there are none.
     """
 
     deployment: str
@@ -73,6 +74,7 @@ class Known:
     truths: int
     judged: int
     correct: float | None
+    confidence: float | None
     error: float | None
 
 
@@ -112,6 +114,7 @@ class Outcomes:
                     func.count(feedback.c.truth).label("truths"),
                     judged.label("judged"),
                     func.sum(feedback.c.correct).label("correct"),
+                    func.avg(case((feedback.c.correct.is_not(None), answers.c.confidence))).label("confidence"),
                     func.avg(feedback.c.error).label("error"),
                 )
                 .outerjoin(feedback, and_(_SAME, feedback.c.model == answers.c.model))
@@ -182,5 +185,6 @@ def _known(row: Row[Any]) -> Known:
         truths=int(row.truths),
         judged=judged,
         correct=int(row.correct) / judged if judged else None,
+        confidence=None if row.confidence is None else float(row.confidence),
         error=None if row.error is None else float(row.error),
     )

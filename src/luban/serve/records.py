@@ -195,8 +195,9 @@ class Records:
             except Exception:
                 # One reply that cannot be written must not hold up all others for ever.
                 if len(self._batch) > 1:
-                    rest, self._batch = self._batch[1:], self._batch[:1]
-                    self._queue.extendleft(reversed(rest))
+                    half = len(self._batch) // 2
+                    self._queue.extendleft(reversed(self._batch[half:]))
+                    self._batch = self._batch[:half]
                     continue
                 LOG.exception("records cannot be written", extra={"fields": {"rows": count}})
                 self._lost += count
