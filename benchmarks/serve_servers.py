@@ -180,7 +180,8 @@ def requests_of(name: str, model: Model) -> Path:
 def closed(server: Server, bodies: Path, clients: int, seconds: float) -> dict[str, float]:
     """What `wrk` measures of so many clients that ask again as soon as they are answered."""
     script = Path(__file__).parent / "serve_post.lua"
-    command: list[str | Path] = ["wrk", "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "--timeout", "20s", "-s", script]
+    command: list[str | Path] = ["wrk", "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "--timeout", "20s"]
+    command += ["-s", script]
     before = server.cpu_s()
     found = told([*command, server.address + server.path, "--", bodies, *([server.key] if server.key else [])])
     found["cpu_us"] = (server.cpu_s() - before) / max(found["requests"], 1) * 1e6
