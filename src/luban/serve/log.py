@@ -61,7 +61,7 @@ class LogConfig(Config):
     """With `all`: the share of good and quick requests that is logged, drawn at random."""
 
 
-MAX_ERRORS_PER_S = 20
+MAX_ERRORS_PER_S = 100
 """Requests answered with 5xx that are logged in a second, in one process."""
 
 
