@@ -61,7 +61,9 @@ def _manifest(folder: Path) -> Manifest:
 def _read(folder: Path, name: str) -> bytes:
     pure = PurePosixPath(name)
     path = folder / name
-    if pure.is_absolute() or ".." in pure.parts or any((folder / part).is_symlink() for part in (pure, *pure.parents)):
+    # The folder itself may be a link: a deployment points it at another bundle. Nothing in it may.
+    below = (pure, *pure.parents[:-1])
+    if pure.is_absolute() or ".." in pure.parts or any((folder / part).is_symlink() for part in below):
         raise BundleError(f"The manifest of `{folder}` names `{name}`, which leads outside the bundle.", _AGAIN)
     try:
         return path.read_bytes()
