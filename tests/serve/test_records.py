@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sqlite3
 import subprocess
@@ -29,6 +30,12 @@ from luban.store.tables import answers, feedback, reviews
 from luban.tasks.base import Judgement
 
 from .learning import ask, released, server, until
+
+
+@pytest.fixture(autouse=True)
+def _heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's log, whatever another test has set up."""
+    monkeypatch.setattr(logging.getLogger("luban.serve"), "propagate", True)
 
 
 def reply_to(request_id: str, count: int = 1, version: int = 1, **more: Any) -> tuple[Question, Reply]:
@@ -172,7 +179,7 @@ def test_what_cannot_be_written_holds_up_nothing(ledger: Ledger) -> None:
     assert (found.num_waiting, found.num_dropped, found.num_written) == (0, 1, 3)
 
 
-def test_the_queue_of_reviews_is_bounded(ledger: Ledger) -> None:
+def test_the_queue_of_reviews_is_bounded(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
     found = records(ledger, max_open=3)
     for number in range(5):
         found.answered(*reply_to(str(number), marked={0: ["sample"]}))
@@ -180,6 +187,10 @@ def test_the_queue_of_reviews_is_bounded(ledger: Ledger) -> None:
     with ledger.reading() as tx:
         assert tx.scalar(select(func.count()).select_from(reviews)) == 3
     assert (found.num_refused_reviews, len(kept(ledger))) == (2, 5)
+    found.answered(*reply_to("more", marked={0: ["sample"]}))
+    found.write()
+    assert found.num_refused_reviews == 3
+    assert [record.message for record in caplog.records] == ["the review queue is full"]
 
 
 def test_closing_writes_all_that_waits(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

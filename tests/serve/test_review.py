@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,12 @@ from luban.tasks.regression import Regression
 from .learning import ADA, ask, released, server, tell, until
 
 ROWS = [{"text": "房间很干净"}, {"text": "太差了"}, {"text": "很好，下次还来", "stars": 5}, {"stars": "many"}]
+
+
+@pytest.fixture(autouse=True)
+def _heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's log, whatever another test has set up."""
+    monkeypatch.setattr(logging.getLogger("luban.serve"), "propagate", True)
 
 
 def judge(model: str, answer: Any, truth: Any) -> Judgement:

@@ -85,7 +85,7 @@ class Records:
         self._came = self._came_bytes = self._fell = self._fell_bytes = self.num_skipped = 0
         self._went = self._went_bytes = self._lost = 0
         self.num_written = self.num_repeated = self.num_refused_reviews = 0
-        self._failing = False
+        self._failing = self._full = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="luban-records", daemon=True)
 
@@ -241,4 +241,8 @@ class Records:
             insert_new(tx, review_table, queued)
         self.num_written += written
         self.num_repeated += len(answers) - written
-        self.num_refused_reviews += len(reviews) - len(queued)
+        refused = len(reviews) - len(queued)
+        self.num_refused_reviews += refused
+        if refused and not self._full:
+            LOG.warning("the review queue is full", extra={"fields": {"max_open": self._max_open}})
+        self._full = bool(refused) if reviews else self._full

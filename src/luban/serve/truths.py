@@ -23,7 +23,7 @@ from luban.store.database import Transaction
 from luban.store.tables import answers, feedback, meta
 from luban.tasks.base import Judgement
 
-MAX_PENDING = 10_000
+MAX_PENDING, MOST_ASKED = 10_000, 500
 COUNTER = "feedback"
 """Where the table `meta` holds the number of the last change."""
 Judge: TypeAlias = Callable[[str, Mapping[str, Any], Any], Judgement]
@@ -87,18 +87,15 @@ def keep(tx: Transaction, told: Truth, model: str, actor: str, judge: Judge) -> 
 
 def join(tx: Transaction, keys: Sequence[tuple[str, int]], judge: Judge) -> int:
     """Join pending truths to answers that were just recorded; how many there were."""
-    pending = {
-        (row.request_id, row.position)
-        for row in tx.execute(
-            select(feedback.c.request_id, feedback.c.position)
-            .where(feedback.c.workspace == tx.workspace, feedback.c.joined == 0)
-            .limit(MAX_PENDING)
-        )
-    }
+    asked = list({request_id for request_id, _ in keys})
+    pending: set[tuple[str, int]] = set()
+    for start in range(0, len(asked), MOST_ASKED):
+        some = feedback.c.request_id.in_(asked[start : start + MOST_ASKED])
+        where = (feedback.c.workspace == tx.workspace, feedback.c.joined == 0, some)
+        found = tx.execute(select(feedback.c.request_id, feedback.c.position).where(*where))
+        pending.update((row.request_id, int(row.position)) for row in found)
     count = 0
-    for request_id, position in keys:
-        if (request_id, position) not in pending:
-            continue
+    for request_id, position in pending.intersection(keys):
         answer, there = answering(tx, request_id, position), _feedback(tx, request_id, position)
         if answer is None or there is None:
             continue
