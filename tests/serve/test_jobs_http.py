@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -195,8 +198,8 @@ class TestNobodyWorks:
         for _ in range(3):
             with socket.create_connection((api.base_url.host, api.base_url.port or 80)) as half:
                 half.sendall(head + b"text\na")
-                until(lambda: bool(list((tmp_path / "store").rglob("input.csv"))))
-            until(lambda: not list((tmp_path / "store").rglob("input.csv")))
+                until(lambda: is_kept(tmp_path / "store"))
+            until(lambda: not is_kept(tmp_path / "store"))
         assert api.get("/v1/jobs").json() == {"jobs": []}
 
     def test_what_is_not_there(self, api: httpx.Client) -> None:
@@ -270,7 +273,7 @@ def test_a_folder_has_no_jobs(client: httpx.Client, origin: HandOrigin, bundle: 
 
 def test_a_process_killed_in_mid_job_costs_nothing(api: httpx.Client, home: Home) -> None:
     """kill -9 while a large file is answered: another process takes the job again, and it ends once, whole."""
-    rows = 60_000
+    rows = 100_000
     text = "text,stars\n" + "".join(f"房间很干净 {n},{n % 5}\n" for n in range(rows))
     id = handed_in(api.post("/v1/jobs", content=text.encode(), headers=CSV_TYPE))
     until(lambda: 0 < api.get(f"/v1/jobs/{id}").json()["progress"] < 1)
@@ -301,6 +304,11 @@ def _worker(home: Home, id: str) -> int:
         return Signature.parse(str(tx.scalar(select(jobs.c.owner).where(jobs.c.id == id)))).pid
 
 
+def is_kept(store: Path) -> bool:
+    """Whether a file that was handed in lies anywhere in the store."""
+    return any("input.csv" in names for _, _, names in os.walk(store))
+
+
 def until(true: Callable[[], bool], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not true():
@@ -324,3 +332,42 @@ def test_no_process_outlives_its_server(home: Home) -> None:
     assert job is not None
     assert (job.status, job.attempts) == ("waiting", 0)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("luban-jobs")]
+
+
+@pytest.mark.long
+def test_a_server_killed_leaves_no_process_and_the_next_one_goes_on(home: Home, tmp_path: Path) -> None:
+    """kill -9 of the whole server in mid-job: its worker ends by itself, and another server's finishes the job."""
+    (tmp_path / "luban.yaml").write_text("name: reviews\ndata: {source: reviews.csv, target: label}\n", "utf-8")
+    where = {"LUBAN_STORE": str(tmp_path / "store"), "LUBAN_LEDGER": str(tmp_path / "ledger.db")}
+    luban = str(Path(sys.executable).with_name("luban"))
+    command = [luban, "serve", "--project", str(tmp_path), "--port", "0", "--json", "--set", "serve.jobs.poll_s=0.1"]
+
+    @contextlib.contextmanager
+    def server() -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+        pipe, none = subprocess.PIPE, subprocess.DEVNULL
+        with subprocess.Popen(command, env={**os.environ, **where}, stdout=pipe, stderr=none, text=True) as process:
+            assert process.stdout is not None
+            try:
+                with httpx.Client(base_url=json.loads(process.stdout.readline())["address"], timeout=20) as api:
+                    yield process, api
+            finally:
+                process.kill()
+
+    with server() as (process, api):
+        text = "text\n" + "".join(f"房间很干净 {n}\n" for n in range(100_000))
+        id = handed_in(api.post("/v1/jobs", content=text.encode(), headers=CSV_TYPE))
+        until(lambda: 0 < api.get(f"/v1/jobs/{id}").json()["progress"] < 1)
+        pid = _worker(home, id)
+        process.kill()
+        until(lambda: is_gone(pid))
+    with server() as (_, api):
+        assert ended(api, id, seconds=60)["counts"] == {"rows": 100_000, "errors": 0}
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    state = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
+    return state == "Z"  # nobody has asked for its status yet
