@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luban.bundle.bundle import Bundle
+from luban.bundle.ranges import RANGES
 from luban.bundle.write import with_reports
 from luban.catalog import canonical
 from luban.data.schema import Schema
 from luban.release import ranges as ranges_module
-from luban.release.ranges import RANGES, ranges
+from luban.release.ranges import ranges
 from luban.serve.config import ServeConfig
 from luban.serve.live import FolderOrigin
 from luban.serve.outside import Bounds, _Column

@@ -10,18 +10,16 @@ Decided by how a type keeps its values (`storage`, `free_form`), never by its na
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from luban.bundle.ranges import as_number, value_hash
 from luban.catalog import FEATURES
 from luban.data.dataset import Dataset
 
-RANGES = "ranges.json"
 MAX_KNOWN = 10_000
 SPLITS = ("train", "valid")
 
@@ -36,18 +34,6 @@ def ranges(dataset: Dataset) -> dict[str, Any]:
         for name, column in gathered.items():
             column.add(batch.column(name))
     return {"rows": num_rows, "columns": {name: column.found() for name, column in gathered.items()}}
-
-
-def value_hash(value: Any) -> str:
-    """By what a closed value is known."""
-    return hashlib.blake2b(str(value).encode("utf-8", "replace"), digest_size=8).hexdigest()
-
-
-def as_number(value: Any) -> float:
-    """A number, or the seconds since 1970 of a time."""
-    if isinstance(value, datetime):
-        return value.timestamp()
-    return float(value.toordinal() * 86_400) if isinstance(value, date) else float(value)
 
 
 def _batches(dataset: Dataset, names: list[str]) -> Iterator[pa.RecordBatch]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from luban.bundle.ranges import RANGES
 from luban.catalog import canonical
 from luban.evaluate.report import Report, data_facts, train_seconds
 from luban.release.card import Subject, card
 from luban.release.gates.base import Verdict
-from luban.release.ranges import RANGES, ranges
+from luban.release.ranges import ranges
 
 if TYPE_CHECKING:
     from luban.bundle.manifest import Manifest

@@ -22,7 +22,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from luban.release.ranges import RANGES, as_number, value_hash
+from luban.bundle.ranges import RANGES, as_number, value_hash
 from luban.serve.rows_config import RowsConfig
 
 if TYPE_CHECKING:
