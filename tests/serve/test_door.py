@@ -17,7 +17,8 @@ from luban.errors import ConfigError, Denied, ServeError, StoreError
 from luban.policy.rules import Actor
 from luban.serve.config import ServeConfig
 from luban.serve.door import MAX_SEEN, STRANGER, Door
-from luban.serve.keyring import Keyring, NewKey, hashed, id_in, lifetime
+from luban.serve.key_records import hashed, id_in
+from luban.serve.keyring import Keyring, NewKey, lifetime
 from luban.serve.keys import Keys
 from luban.serve.limits_config import LimitConfig
 from luban.serve.problems import Problem

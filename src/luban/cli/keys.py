@@ -10,7 +10,7 @@ import typer
 from luban.cli.options import AsJson, ProjectPath, open_workshop
 
 if TYPE_CHECKING:
-    from luban.serve.keyring import KeyRecord
+    from luban.serve.key_records import KeyRecord
     from luban.serve.limits_config import LimitConfig
 
 app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True, rich_markup_mode=None)

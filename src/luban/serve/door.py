@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from luban.errors import LubanError
 from luban.serve.clock import Clock
-from luban.serve.keyring import KeyRecord, Keyring, hashed, id_in
+from luban.serve.key_records import KeyRecord, hashed, id_in
 from luban.serve.keys import Keys
 from luban.serve.limits_config import LimitConfig
 from luban.serve.oidc import Oidc, looks_like_token
@@ -38,6 +38,7 @@ from luban.serve.question import ANYBODY, Caller
 
 if TYPE_CHECKING:
     from luban.serve.config import ServeConfig
+    from luban.serve.keyring import Keyring
     from luban.store.home import Home
 
 LOG = logging.getLogger("luban.serve")
@@ -97,11 +98,16 @@ class Door:
         `home` has the ledger, None for a bundle in a folder; `shared` is a folder that all processes of the server
         share, None where there is but one.
         """
+        keyring = None
+        if home is not None:
+            from luban.serve.keyring import Keyring
+
+            keyring = Keyring(home.ledger)
         settings = config.auth.oidc
         oidc = None if settings is None else Oidc(settings, once_of(config, shared) if settings.one_time else None)
         return cls(
             Keys.from_environment(environment),
-            None if home is None else Keyring(home.ledger),
+            keyring,
             oidc,
             config.poll_s,
             STRANGER if config.no_key else ANYBODY,

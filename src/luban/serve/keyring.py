@@ -7,7 +7,6 @@ are asked of `policy` and stand on the audit trail in the same transaction, with
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import secrets
@@ -19,37 +18,15 @@ from sqlalchemy import insert, select, update
 
 from luban.errors import ConfigError, StoreError
 from luban.policy.rules import ROLES, Actor, Role, allow
+from luban.serve.key_records import PREFIX, KeyRecord, hashed
 from luban.serve.limits_config import LimitConfig
 from luban.store.database import Transaction, now
 from luban.store.ledger import Ledger
 from luban.store.tables import api_keys
 
-PREFIX = "luban"
 _DAY_S = 86_400.0
 _UNITS = {"h": 3600.0, "d": _DAY_S, "w": 7 * _DAY_S}
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
-    """What is kept of a key. `expires` in seconds since 1970, None for never; `models` None for all."""
-
-    id: str
-    name: str
-    hash: bytes
-    role: Role
-    models: frozenset[str] | None
-    limit: LimitConfig | None
-    created: str
-    created_by: str
-    expires: float | None
-    revoked: str | None
-
-    def state(self, at: float) -> str:
-        """`revoked`, `expired` or `good`, at a time in seconds since 1970."""
-        if self.revoked is not None:
-            return "revoked"
-        return "expired" if self.expires is not None and self.expires <= at else "good"
 
 
 @dataclass(frozen=True)
@@ -116,17 +93,6 @@ class Keyring:
         with self._ledger.reading() as tx:
             rows = tx.execute(_all(tx).order_by(api_keys.c.created, api_keys.c.id)).all()
         return {row.id: _record(row) for row in rows}
-
-
-def hashed(key: str) -> bytes:
-    """SHA-256 of a key."""
-    return hashlib.sha256(key.encode("utf-8", "replace")).digest()
-
-
-def id_in(token: str) -> str | None:
-    """The id in what looks like one of these keys; None where it does not."""
-    parts = token.split("_", 2)
-    return parts[1] if len(parts) == 3 and parts[0] == PREFIX else None
 
 
 def lifetime(text: str) -> float | None:
