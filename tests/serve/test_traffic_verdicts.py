@@ -81,6 +81,11 @@ def test_failing_as_the_champion_does_is_held_against_it_only_by_a_bound() -> No
     assert verdict.reason.startswith("More than 0.1 of its requests fail")
 
 
+def test_a_caller_who_asks_most_of_all_is_no_evidence() -> None:
+    """Half of the requests came to a tenth of the callers; both sides fail alike."""
+    assert judge(counts(2000, 200), counts(2000, 200)).act == "step"
+
+
 def test_slower_answers_send_it_back_and_a_little_slower_ones_do_not() -> None:
     assert judge(counts(300, seconds=0.003), counts(2700)).act == "step"
     verdict = judge(counts(300, seconds=0.008), counts(2700))

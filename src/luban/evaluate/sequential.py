@@ -21,7 +21,12 @@ safe anytime-valid inference" (2023).
 Kennedy, Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences" (2024), Proposition 2.5.
 
 What both take for granted: units are drawn to arms independently. Several outcomes of one unit (a caller that is
-kept at its arm) are one unit's, and must not be counted as several. Knows no server and no ledger.
+kept at its arm) are one unit's, and must not be counted as several. Where more units came to an arm than it was
+meant to have (a caller that asks most of all; truth that comes more often for one), bets by the share would win from
+that alone. So the capital is the smaller of two: by the share, which is exact, and by the fraction as it fell
+(Turner et al.: given the numbers of each arm), which learns nothing from numbers. For requests of which many are one
+caller's, `share=None` takes the second alone: exact at one look, and by simulation far from alpha over many.
+Knows no server and no ledger.
 """
 
 from __future__ import annotations
@@ -40,13 +45,13 @@ _CHUNK: Final = 4096
 
 @dataclass(frozen=True)
 class Totals:
-    """What both arms have seen while the challenger's share was `share`.
+    """What both arms have seen while the challenger's share was `share`; None: units were not drawn independently.
 
     `challenger` and `champion` are the numbers of units, `challenger_sum` and `champion_sum` the sums of their
     outcomes, each from 0 to 1. Numbers, or arrays of one shape [...] for many comparisons at once.
     """
 
-    share: float
+    share: float | None
     challenger: float | np.ndarray
     challenger_sum: float | np.ndarray
     champion: float | np.ndarray
@@ -94,27 +99,38 @@ def betting(groups: Sequence[Totals]) -> EValue:
     higher, lower = np.empty(size), np.empty(size)
     for start in range(0, size, _CHUNK):
         here = slice(start, start + _CHUNK)
-        pieces = [(group.share, parts[:, here]) for group, parts in zip(groups, flat, strict=True)]
-        higher[here], lower[here] = _capital(pieces, 1.0), _capital(pieces, -1.0)
+        drawn = [(group.share, parts[:, here]) for group, parts in zip(groups, flat, strict=True)]
+        higher[here], lower[here] = _least(drawn, 1.0), _least(drawn, -1.0)
     if not shape:
         return EValue(float(higher[0]), float(lower[0]))
     return EValue(higher.reshape(shape), lower.reshape(shape))
+
+
+def _least(groups: Sequence[tuple[float | None, np.ndarray]], sign: float) -> np.ndarray:
+    """The smaller of the capital by the share that was meant and by the fraction as it fell."""
+    fell = _capital([(None, parts) for _, parts in groups], sign)
+    if any(share is None for share, _ in groups):
+        return fell
+    found: np.ndarray = np.minimum(fell, _capital(groups, sign))
+    return found
 
 
 def _parts(group: Totals) -> tuple[float | np.ndarray, ...]:
     return group.challenger, group.challenger_sum, group.champion, group.champion_sum
 
 
-def _capital(groups: Sequence[tuple[float, np.ndarray]], sign: float) -> np.ndarray:
+def _capital(groups: Sequence[tuple[float | None, np.ndarray]], sign: float) -> np.ndarray:
     """Logarithm [n] of the capital of bets on one direction, spread evenly over the grid."""
     base, lift = (grid.ravel() for grid in np.meshgrid(_BASES, sign * _LIFTS / 2, indexing="ij"))
     up, down = _logistic(base + lift), _logistic(base - lift)
     total: np.ndarray = np.zeros((groups[0][1].shape[1], len(base)))
     for share, (n_up, sum_up, n_down, sum_down) in groups:
-        mixed = share * up + (1 - share) * down
+        fraction = n_up / np.maximum(n_up + n_down, 1.0) if share is None else np.array([share])
+        mixed = fraction[:, None] * up + (1 - fraction[:, None]) * down
+        log_mixed, log_rest = np.log(mixed), np.log1p(-mixed)
         for rate, number, found in ((up, n_up, sum_up), (down, n_down, sum_down)):
-            total += np.outer(found, np.log(rate / mixed))
-            total += np.outer(number - found, np.log((1 - rate) / (1 - mixed)))
+            total += found[:, None] * (np.log(rate) - log_mixed)
+            total += (number - found)[:, None] * (np.log1p(-rate) - log_rest)
     most = total.max(axis=1, keepdims=True)
     logs: np.ndarray = most[:, 0] + np.log(np.exp(total - most).mean(axis=1))
     return logs

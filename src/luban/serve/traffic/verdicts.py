@@ -82,7 +82,8 @@ def of_test(test: Trial, truth: Truth) -> Verdict:
 
 
 def _fails(traffic: Traffic, alpha: float, most: float | None) -> str | None:
-    groups = [Totals(share, new.requests, new.failed, old.requests, old.failed) for share, new, old in traffic.both()]
+    # Many requests may be one caller's, who stays at one arm: how many came to which says nothing (`share=None`).
+    groups = [Totals(None, new.requests, new.failed, old.requests, old.failed) for _, new, old in traffic.both()]
     if betting(groups).higher(alpha):
         return f"Its requests fail more often than the champion's: {_failures(traffic)}."
     number, failed = sum(int(g.challenger) for g in groups), sum(int(g.challenger_sum) for g in groups)
@@ -96,11 +97,11 @@ def _slow(traffic: Traffic, alpha: float, ratio: float | None) -> str | None:
         return None
     shift = math.ceil(math.log2(ratio) * PER_OCTAVE - 1e-9)
     groups = []
-    for share, new, old in traffic.both():
+    for _, new, old in traffic.both():
         slower, longer = _above_each(new)[shift:], _above_each(old)[: NUM_BUCKETS - shift]
         groups.append(
             Totals(
-                share, np.full(len(slower), float(sum(new.buckets))), slower,
+                None, np.full(len(slower), float(sum(new.buckets))), slower,
                 np.full(len(longer), float(sum(old.buckets))), longer,
             )
         )  # fmt: skip
