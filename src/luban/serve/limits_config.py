@@ -61,7 +61,7 @@ class LimitsConfig(Config):
     """Rows of one caller to one model."""
     redis: RedisConfig | None = None
     """Count in Redis, for several servers; without it all processes of this server count together."""
-    max_concurrent: int = Field(512, ge=1, le=100_000)
+    max_concurrent: int = Field(1000, ge=1, le=100_000)
     """Requests to models that may be under way at once, in one process; more are sent away with 503."""
     target_ms: float | None = Field(100.0, gt=0)
     """Sheds load before it queues: where even the fastest answers take longer than this, fewer requests are let in."""
