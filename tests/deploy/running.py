@@ -41,10 +41,12 @@ def free_ports(num: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
-def wait_for(what: Callable[[], bool], why: str) -> None:
+def wait_for(what: Callable[[], bool], why: str, log: Path | None = None) -> None:
     deadline = time.monotonic() + WAIT_S
     while not what():
-        assert time.monotonic() < deadline, f"waited {WAIT_S:.0f} s for {why}"
+        if time.monotonic() > deadline:
+            said = log.read_text("utf-8")[-3000:] if log is not None else ""
+            raise AssertionError(f"waited {WAIT_S:.0f} s for {why}\n{said}")
         time.sleep(0.02)
 
 
@@ -86,7 +88,7 @@ def ready(port: int) -> bool:
 def luban(bundle: Path, port: int, log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """`luban serve --bundle` that is ready."""
     with process([LUBAN, "serve", "--bundle", bundle], log, {"LUBAN__SERVE__PORT": str(port), **settings}) as running:
-        wait_for(lambda: running.poll() is not None or ready(port), f"the server; its log:\n{log.read_text('utf-8')}")
+        wait_for(lambda: running.poll() is not None or ready(port), "the server", log)
         assert running.poll() is None, log.read_text("utf-8")
         try:
             yield running
