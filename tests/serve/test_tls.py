@@ -94,6 +94,7 @@ def test_https(address: str, authority: Authority) -> None:
     with client(address, authority) as found:
         assert found.post("/v1/predict", json=ROWS).json()["answers"][0]["label"] == "short"
         assert found.get("/v1/model").status_code == 200
+        assert f"curl {address}" in found.get("/").text
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")

@@ -209,7 +209,8 @@ class App:
         locked, live = not self._is_known(request), self._fleet.live()
         if not locked and live.state == "idle":
             await self._fleet.served()
-        body = page(live.now, live.reason, request.header("host"), bool(self._door), locked)
+        scheme = "http" if self._config.tls is None else "https"
+        body = page(live.now, live.reason, request.header("host"), bool(self._door), locked, scheme)
         return Response(body, media_type="text/html; charset=utf-8", headers=PAGE_HEADERS)
 
 

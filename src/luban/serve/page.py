@@ -29,12 +29,12 @@ def _template() -> jinja2.Template:
     return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
 
 
-def page(served: Served | None, reason: str, host: str, needs_key: bool, locked: bool) -> bytes:
+def page(served: Served | None, reason: str, host: str, needs_key: bool, locked: bool, scheme: str = "http") -> bytes:
     """The page as HTML in UTF-8.
 
     `host` is the request's Host header; `locked` hides everything about the model.
     """
-    address = f"http://{host}" if _HOST.fullmatch(host) else "http://127.0.0.1:8000"
+    address = f"{scheme}://{host if _HOST.fullmatch(host) else '127.0.0.1:8000'}"
     if locked or served is None:
         return _template().render(locked=locked, name="", reason=reason, address=address).encode()
     rows = served.bundle.example_rows()[:1]
