@@ -41,7 +41,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home.ledger.close()
 
 
-@pytest.mark.parametrize("wanted", [300, pytest.param(2000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("wanted", [120, pytest.param(2000, marks=pytest.mark.long)])
 def test_calls_that_are_made_of_the_description(address: str, wanted: int) -> None:
     seen = calls(address, wanted, known_parts(address))
     assert seen.total() >= wanted * 0.9
