@@ -257,6 +257,7 @@ def test_all_counts_are_counts(tmp_path: Path) -> None:
     assert all(one.take("a", LimitConfig(rate_per_s=1)) == 0 for one in found)
 
 
+@pytest.mark.long
 def test_workers_share_one_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from .test_workers import served
     from .tiny import write_tiny
