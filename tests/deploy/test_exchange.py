@@ -79,7 +79,8 @@ def neighbours() -> list[int]:
     raise AssertionError("no two free ports side by side")
 
 
-@pytest.mark.parametrize("proxy", ["nginx", pytest.param("haproxy", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("proxy", ["nginx", "haproxy"])
 def test_another_model_without_a_lost_request(proxy: str, tmp_path: Path) -> None:
     for name in (proxy, "openssl", "curl"):
         program(name)

@@ -107,7 +107,8 @@ def test_a_server_is_killed_and_another_drained_under_load(proxy: str, bundle: P
         assert two.returncode == 0
 
 
-@pytest.mark.parametrize("proxy", ["nginx", pytest.param("haproxy", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("proxy", PROXIES)
 def test_grpc_goes_through_while_a_server_is_killed(proxy: str, bundle: Path, tmp_path: Path) -> None:
     grpc = pytest.importorskip("grpc")
     program(proxy)

@@ -76,7 +76,8 @@ def restore(backup: Path, home: Home) -> Backup:
     ledger, store = _places(home)
     if not (backup / LEDGER).is_file() or not (backup / STORE).is_dir() or backup.name.endswith(_PARTIAL):
         raise StoreError(f"`{backup}` is no backup.", f"Name a folder with `{LEDGER}` and `{STORE}` in it.")
-    there = [str(place) for place in (ledger, *(store / one.name for one in (backup / STORE).iterdir())) if place.exists()]
+    wanted = (ledger, *(store / one.name for one in (backup / STORE).iterdir()))
+    there = [str(place) for place in wanted if place.exists()]
     if there:
         raise StoreError(
             f"A backup is restored where nothing is, but there is {', '.join(there)}.",
