@@ -265,8 +265,10 @@ def test_workers_share_one_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     write_tiny(tmp_path / "tiny")
     monkeypatch.setenv("LUBAN__SERVE__LIMITS__REQUESTS__RATE_PER_S", "0.001")
     monkeypatch.setenv("LUBAN__SERVE__LIMITS__REQUESTS__BURST", "30")
-    with served(tmp_path / "tiny", "--workers", "2") as (_, address):
-        # A connection each, so that both workers are asked.
-        with httpx.Client(base_url=address, limits=httpx.Limits(max_keepalive_connections=0)) as client:
-            statuses = [client.post("/v1/predict", json={"rows": []}).status_code for _ in range(60)]
+    each_anew = httpx.Limits(max_keepalive_connections=0)  # so that both workers are asked
+    with (
+        served(tmp_path / "tiny", "--workers", "2") as (_, address),
+        httpx.Client(base_url=address, limits=each_anew) as client,
+    ):
+        statuses = [client.post("/v1/predict", json={"rows": []}).status_code for _ in range(60)]
     assert (statuses.count(200), statuses.count(429)) == (30, 30)
