@@ -15,6 +15,7 @@ from pydantic import Field
 from luban.catalog import Config as Settings
 from luban.deploy.base import Deployment, File, Target
 from luban.deploy.kubernetes import Object, container, grace_s, labels, name_of, pod_security, probe, written
+from luban.deploy.proxies.front import behind_proxy
 from luban.deploy.templates import header
 from luban.errors import ConfigError
 
@@ -90,7 +91,7 @@ class KServe(Target):
         return found
 
     def _environment(self, plan: Deployment) -> dict[str, str]:
-        return {**plan.environment, "LUBAN__SERVE__HOST": "0.0.0.0", "LUBAN__SERVE__PORT": str(PORT)}
+        return {**behind_proxy(plan), "LUBAN__SERVE__HOST": "0.0.0.0", "LUBAN__SERVE__PORT": str(PORT)}
 
     def _service(self, plan: Deployment) -> Object:
         predictor: Object = {

@@ -18,6 +18,7 @@ from pydantic import Field
 from luban.catalog import Config as Settings
 from luban.catalog import fingerprint
 from luban.deploy.base import Deployment, File, Target
+from luban.deploy.proxies.front import behind_proxy, stop_s
 from luban.deploy.templates import header
 
 Object = dict[str, Any]
@@ -96,7 +97,7 @@ class Kubernetes(Target):
         return {"apiVersion": version, "kind": kind, "metadata": about, **members}
 
     def _environment(self, plan: Deployment) -> dict[str, str]:
-        return {**plan.environment, "LUBAN__SERVE__HOST": "0.0.0.0", "LUBAN__SERVE__PORT": str(PORT)}
+        return {**behind_proxy(plan), "LUBAN__SERVE__HOST": "0.0.0.0", "LUBAN__SERVE__PORT": str(PORT)}
 
     def _deployment(self, plan: Deployment) -> Object:
         # Other settings are other pods: a ConfigMap alone would change nothing until a pod happens to end.
@@ -260,7 +261,7 @@ def probe(path: str) -> Object:
 
 def grace_s(plan: Deployment) -> int:
     """Seconds between SIGTERM and SIGKILL: what draining and the last requests may take, and some more."""
-    return int(getattr(plan.serve, "drain_s", 0)) + plan.serve.stop_timeout_s + 10
+    return stop_s(plan) + 5
 
 
 def written(one: Mapping[str, Any], top: str) -> str:
