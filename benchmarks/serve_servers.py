@@ -35,8 +35,8 @@ RUNTIME = ("onnxruntime==1.31.1", "numpy==2.4.6")
 PEERS = {
     "fastapi": ("fastapi==0.165.0", "uvicorn[standard]==0.54.0", *RUNTIME),
     "litserve": ("litserve==0.2.19", *RUNTIME),
-    "bentoml": ("bentoml==1.4.40", *RUNTIME),
-    "mlflow": ("mlflow==3.18.0", *RUNTIME),
+    "bentoml": ("bentoml==1.4.36", "onnxruntime==1.31.1"),
+    "mlflow": ("mlflow==3.16.0", "onnxruntime==1.31.1"),
     "rayserve": ("ray[serve]==2.60.0", *RUNTIME),
 }
 PATHS = {"mlflow": "/invocations"}

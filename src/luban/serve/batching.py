@@ -65,7 +65,7 @@ class _Waiting:
     future: asyncio.Future[list[Answer]]
     since: float
     track: Track | None = None
-    done: list[Answer] = field(default_factory=list)
+    done: list[Answer] | None = None
 
 
 @dataclass(slots=True)
@@ -108,6 +108,7 @@ class Batcher:
         self._groups: dict[tuple[int, str], _Group] = {}
         self._paces: WeakKeyDictionary[Bundle, Pace] = WeakKeyDictionary()
         self._has_turn = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._at_work: dict[asyncio.Future[Any], float] = {}
         self._num_large = 0
         self.num_waiting = 0
@@ -132,7 +133,10 @@ class Batcher:
         track: Track | None = None,
     ) -> asyncio.Future[list[Answer]]:
         """One answer a row, later. Raises Problem where too many wait; the future may hold one, too."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            # Kept: asking for it costs a system call, and a batcher belongs to one loop.
+            loop = self._loop = asyncio.get_running_loop()
         key = (id(served), "" if options is None else options.model_dump_json())
         group = self._groups.get(key)
         if group is None:
@@ -232,7 +236,7 @@ class Batcher:
             if one.future.done():
                 queue.popleft()  # Its deadline has passed.
                 continue
-            start = len(one.done)
+            start = len(one.done) if one.done is not None else 0
             rows = one.rows[start : start + self._max_rows] if len(one.rows) > self._max_rows else one.rows
             if batch and (size + len(rows) > limit or group.pace.expected(size + len(rows)) > within_s):
                 break
@@ -295,7 +299,7 @@ class Batcher:
 
     def _go_on(self, group: _Group, one: _Waiting, answers: list[Answer]) -> None:
         """A piece of a large question is answered; it queues again, behind the others."""
-        one.done += answers
+        one.done = answers if one.done is None else one.done + answers
         if len(one.done) == len(one.rows):
             one.future.set_result(one.done)
             return

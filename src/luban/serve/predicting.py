@@ -168,7 +168,10 @@ async def body_of(request: Request, config: ServeConfig) -> bytes:
 
 def check_type(request: Request) -> None:
     """Only JSON is read: a foreign page in a browser cannot send that without being asked first."""
-    media_type, _, parameters = request.header("content-type").partition(";")
+    content_type = request.header("content-type")
+    if content_type == "application/json" and not request.header("content-encoding"):
+        return
+    media_type, _, parameters = content_type.partition(";")
     charset = parameters.partition("charset=")[2].strip(' "').lower()
     if media_type.strip().lower() != "application/json" or charset not in ("", "utf-8"):
         detail = f"The content type must be application/json, but got {media_type.strip()[:80] or 'none'}."

@@ -50,7 +50,7 @@ class TooLarge(Exception):
     """The body has more bytes than are allowed."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Response:
     """What goes back: the whole body, and headers beside those that every response has.
 
