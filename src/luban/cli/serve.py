@@ -41,6 +41,9 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Serve the project's champion: POST /v1/predict, /health, /ready, /openapi.json, /metrics."""
+    # Arrow's own allocator keeps what it took; the system's gives it back when a bundle has been loaded.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+
     from luban.cli.options import open_workshop
     from luban.cli.said import emit
     from luban.serve.fleet import Origins

@@ -1,6 +1,6 @@
 """A hash table from 64-bit keys to small integers, built and read as whole arrays.
 
-Open addressing with linear probing, at most a quarter full. Decided here: number 0 means "not there",
+Open addressing with linear probing, at most a third full. Decided here: number 0 means "not there",
 so an empty slot needs no mark of its own; a round of probing handles all keys at once and goes on with
 those that met another key. The table holds keys, not what they are keys of: whoever fits it makes sure
 that no two entries share one.
@@ -23,7 +23,7 @@ class HashTable:
     """
 
     def __init__(self, keys: np.ndarray, first: int) -> None:
-        bits = max(4, int(4 * len(keys) - 1).bit_length() if len(keys) else 4)
+        bits = max(4, (3 * len(keys)).bit_length())
         self._shift = np.uint64(64 - bits)
         self._keys = np.concatenate([np.zeros(first, np.uint64), keys])
         """By number: slots hold numbers alone, which takes a third of the memory."""

@@ -13,8 +13,23 @@ import orjson
 
 from luban.serve.problems import Problem
 
+KIND = "predict"
+INPUT, OUTPUT, MARK = "input", "answers", "job"
+
 ROWS = "rows"
 FORM = 'Send {"rows": [{"column": value, ...}, ...]}, and "model", "version" or "options" if you like.'
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a job asks, as it stands in the ledger. `tree` is the store's name of the folder that holds the file."""
+
+    tree: str
+    model: str
+    version: int
+    asked: str
+    answered: str
+    options: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

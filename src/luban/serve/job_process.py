@@ -25,7 +25,8 @@ from types import FrameType
 
 from luban.engine.jobs import Job, JobQueue, JobRunner
 from luban.errors import LeaseHeld, LubanError
-from luban.serve.job_work import KIND, PredictWork
+from luban.serve.job_files import KIND
+from luban.serve.job_work import PredictWork
 from luban.serve.jobs_config import JobsConfig
 from luban.store.blobs import Store
 from luban.store.home import Home

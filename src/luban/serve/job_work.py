@@ -18,7 +18,7 @@ from luban.errors import DataError, LubanError, StoreError
 from luban.release.registry import Registry
 from luban.serve.asking import fault
 from luban.serve.batch import Counts, predict_file
-from luban.serve.job_files import ROWS, form_named
+from luban.serve.job_files import INPUT, MARK, OUTPUT, ROWS, Request, form_named
 
 if TYPE_CHECKING:
     from luban.bundle.bundle import Bundle
@@ -26,23 +26,9 @@ if TYPE_CHECKING:
     from luban.store.home import Home
     from luban.tasks.base import TaskOptions
 
-KIND = "predict"
 BATCH_ROWS = 256
-INPUT, OUTPUT, MARK = "input", "answers", "job"
 Report = Callable[[int, int], None]
 """Told how many rows were answered, and how many of them with an error."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a job asks, as it stands in the ledger. `tree` is the store's name of the folder that holds the file."""
-
-    tree: str
-    model: str
-    version: int
-    asked: str
-    answered: str
-    options: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
-from luban.engine.jobs import Job, JobQueue
 from luban.errors import StoreError
 from luban.serve import jobs_described as described
 from luban.serve.asking import read_options
@@ -34,9 +33,20 @@ from luban.serve.config import ServeConfig
 from luban.serve.desk import Desk
 from luban.serve.figures import Sample
 from luban.serve.fleet import LATER
-from luban.serve.job_files import ROWS, Form, answered_in, body_in, form_named, form_of_type, options_in
-from luban.serve.job_work import INPUT, KIND, MARK, OUTPUT
-from luban.serve.job_work import Request as Work
+from luban.serve.job_files import (
+    INPUT,
+    KIND,
+    MARK,
+    OUTPUT,
+    ROWS,
+    Form,
+    answered_in,
+    body_in,
+    form_named,
+    form_of_type,
+    options_in,
+)
+from luban.serve.job_files import Request as Work
 from luban.serve.problems import Problem
 from luban.serve.question import Caller, Entry
 from luban.serve.routes import Route
@@ -44,6 +54,7 @@ from luban.serve.v2 import served_of
 from luban.serve.wire import Request, Response, TooLarge
 
 if TYPE_CHECKING:
+    from luban.engine.jobs import Job, JobQueue
     from luban.serve.live import Served
     from luban.store.home import Home
 
@@ -159,6 +170,8 @@ class Jobs:
         """How many jobs there are, for the metrics. Looks into the ledger."""
         if self._home is None:
             return []
+        from luban.engine.jobs import JobQueue
+
         counts = JobQueue(self._home.ledger).counts()
         return [Sample("luban_jobs", (status,), counts.get(status, 0)) for status in described.STATUSES]
 
@@ -166,6 +179,8 @@ class Jobs:
         if self._home is None:
             detail = "This server takes no jobs: it serves a folder, which has no ledger, or serve.jobs.enabled is off."
             raise Problem("no-jobs", detail, "Serve a project, or use `luban predict` for files.")
+        from luban.engine.jobs import JobQueue
+
         return JobQueue(self._home.ledger), self._home
 
     def _entry(self, request: Request, model: str) -> Entry:
