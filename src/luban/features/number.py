@@ -19,7 +19,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from luban.catalog import Config
 from luban.errors import BadValue
@@ -201,6 +200,8 @@ class Number(Feature):
 
     def parse(self, raw: pa.Array) -> Parsed:
         """As `parse_value`; typed numbers and plain text through Arrow, the rest value by value."""
+        import pyarrow.compute as pc
+
         if pa.types.is_floating(raw.type) or pa.types.is_integer(raw.type):
             return _typed(raw)
         if not (pa.types.is_string(raw.type) or pa.types.is_large_string(raw.type)) or self.config.decimal != ".":
@@ -229,6 +230,8 @@ class Number(Feature):
 
 def _typed(raw: pa.Array) -> Parsed:
     """Typed numbers: NaN is missing, infinity is bad."""
+    import pyarrow.compute as pc
+
     numbers = pc.cast(raw, pa.float64(), safe=False)
     finite = pc.is_finite(numbers)
     if pc.all(finite, min_count=0).as_py():

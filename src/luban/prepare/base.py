@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from luban.catalog import Component
 from luban.data.schema import Schema
@@ -49,6 +48,8 @@ class RowStep(Component):
 
     def apply(self, values: pa.Array) -> tuple[pa.Array, np.ndarray]:
         """The column after this step, and bool [B]: which values changed."""
+        import pyarrow.compute as pc
+
         settled = self.settled(values)
         todo = np.ones(len(values), bool) if settled is None else ~settled.to_numpy(zero_copy_only=False)
         changed = np.zeros(len(values), bool)

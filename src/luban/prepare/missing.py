@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from luban.prepare.base import RowStep
 
@@ -68,6 +67,8 @@ class Missing(RowStep):
 
     def settled(self, values: pa.Array) -> pa.Array | None:
         """True for null, for numbers but NaN, and for text that is none of the words."""
+        import pyarrow.compute as pc
+
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
             lowered = pc.ascii_lower(pc.utf8_trim(values, _SPACE))
             return pc.invert(pc.is_in(lowered, self._set.cast(values.type)))

@@ -16,7 +16,6 @@ import unicodedata
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from luban.prepare.base import RowStep
 
@@ -100,6 +99,8 @@ class Unicode(RowStep):
 
     def settled(self, values: pa.Array) -> pa.Array | None:
         """True for null, and for text of characters that no rule changes."""
+        import pyarrow.compute as pc
+
         if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
             return pa.array([True]).take(pa.array([0] * len(values), pa.int64())) if len(values) else None
         return pc.fill_null(pc.invert(pc.match_substring_regex(values, self._unsettled)), True)
