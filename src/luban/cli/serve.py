@@ -14,6 +14,10 @@ from luban.errors import ConfigError
 
 if TYPE_CHECKING:
     from luban.serve.config import ServeConfig
+    from luban.serve.fleet import Origins
+    from luban.store.home import Home
+
+    Served = tuple[Origins, ServeConfig, Home | None]
 
 HERE = Path()
 
@@ -44,15 +48,6 @@ def serve(
     # Arrow's own allocator keeps what it took; the system's gives it back when a bundle has been loaded.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
-    from luban.cli.options import open_workshop
-    from luban.cli.said import emit
-    from luban.serve.fleet import Origins
-    from luban.serve.origins import FolderOrigin
-    from luban.serve.server import serve as run_server
-    from luban.serve.server import serve_by_workers
-    from luban.serve.worker import Worker
-
-    worker = Worker.of(os.environ)
     said = {
         "host": host,
         "port": port,
@@ -63,16 +58,34 @@ def serve(
     changes: dict[str, object] = {name: value for name, value in said.items() if value is not None}
     if bundle and model:
         raise ConfigError("--bundle and --model exclude each other.", "Serve folders, or models of the project.")
-    if bundle:
-        config, home = _with(_without_project(sets or []), changes), None
-        origins = Origins(tuple(map(FolderOrigin, bundle)))
-    else:
-        from luban.cli.options import open_workshop
-        from luban.serve.roster import roster
+    origins, config, home = _folders(bundle, sets or [], changes) if bundle else _released(project, sets, changes)
+    _run(origins, config, home, as_json)
 
-        shop = open_workshop(project, sets)
-        config, home = _with(shop.project.serve, changes), shop.home
-        origins = roster(shop.project.name, config, home)
+
+def _folders(bundles: list[Path], sets: list[str], changes: dict[str, object]) -> Served:
+    """Bundles in folders: no project, no state."""
+    from luban.serve.fleet import Origins
+    from luban.serve.origins import FolderOrigin
+
+    return Origins(tuple(map(FolderOrigin, bundles))), _with(_without_project(sets), changes), None
+
+
+def _released(project: Path, sets: list[str] | None, changes: dict[str, object]) -> Served:
+    """Released models, and the project's state."""
+    from luban.cli.options import open_workshop
+    from luban.serve.roster import roster
+
+    shop = open_workshop(project, sets)
+    config = _with(shop.project.serve, changes)
+    return roster(shop.project.name, config, shop.home), config, shop.home
+
+
+def _run(origins: Origins, config: ServeConfig, home: Home | None, as_json: bool) -> None:
+    """Serve until told to stop: in this process, as one of several workers, or as their supervisor."""
+    from luban.cli.said import emit
+    from luban.serve.server import serve as run_server
+    from luban.serve.server import serve_by_workers
+    from luban.serve.worker import Worker
 
     def ready(address: str) -> None:
         if as_json:
@@ -80,6 +93,7 @@ def serve(
         else:
             typer.echo(f"Serving at {address}  (Ctrl-C ends)")
 
+    worker = Worker.of(os.environ)
     if worker is not None:
         run_server(origins, config, lambda address: worker.ready(), home=home, worker=worker)
     elif config.workers > 1:
