@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from luban.data.table import Table
 from luban.serve.batching import Batcher
 from luban.serve.batching_config import BatchingConfig
-from luban.serve.pace import Pace
+from luban.serve.pace import ENOUGH, TRY_AGAIN, Pace
 from luban.serve.problems import Problem
 from luban.serve.served import Served
 from luban.tasks.base import TaskOptions
@@ -164,6 +164,21 @@ def test_what_is_dear_goes_to_a_thread_once_that_is_known() -> None:
     assert bundle.threads == {"MainThread", "luban-predict"}
 
 
+def test_many_light_ones_go_to_a_thread_together() -> None:
+    bundle = Doubling()
+    bundle.takes_s = 0.002
+    served = served_by(bundle)
+
+    async def body(batcher: Batcher) -> None:
+        for n in range(3):
+            await batcher.submit(served, rows(n), None, ALWAYS)
+        await asyncio.gather(*[batcher.submit(served, rows(n), None, ALWAYS) for n in range(20)])
+
+    run(body, inline_ms=10)
+    assert bundle.batches[3:] == [list(range(20))]
+    assert bundle.threads == {"MainThread", "luban-predict"}
+
+
 def test_a_deadline_passes_while_it_waits() -> None:
     bundle = Doubling()
     served = served_by(bundle)
@@ -265,28 +280,40 @@ def test_everybody_gets_their_own_answers(
 class TestPace:
     def test_batches_grow_while_a_row_gets_cheaper(self) -> None:
         pace = Pace()
-        for size, seconds in ((1, 1.0), (2, 1.5), (4, 2.0), (8, 3.0)):
+        for size, seconds in ((1, 1.0), (2, 1.5), (4, 2.0), (8, 3.0)) * ENOUGH:
             pace.seen(size, seconds)
         assert pace.largest(256) == 256
 
     def test_they_stop_where_a_row_gets_dearer_and_try_again_now_and_then(self) -> None:
         pace = Pace()
-        for size, seconds in ((1, 1.0), (4, 2.0), (8, 40.0), (16, 20.0)):
+        for size, seconds in ((1, 1.0), (4, 2.0), (8, 40.0), (16, 20.0)) * ENOUGH:
             pace.seen(size, seconds)
-        found = [pace.largest(256) for _ in range(130)]
+        found = [pace.largest(256) for _ in range(2 * TRY_AGAIN)]
         assert set(found) == {7, 256}
         assert found.count(256) == 2
 
-    def test_one_disturbed_call_changes_little_and_is_soon_forgotten(self) -> None:
+    def test_a_size_speaks_against_itself_only_after_some_calls(self) -> None:
         pace = Pace()
-        pace.seen(4, 0.004)
+        for _ in range(ENOUGH):
+            pace.seen(1, 1.0)
+        for _ in range(ENOUGH - 1):
+            pace.seen(8, 80.0)
+            assert pace.largest(256) == 256
+        pace.seen(8, 80.0)
+        assert pace.largest(256) == 1
+
+    def test_it_is_a_mean_of_unlike_rows(self) -> None:
+        pace = Pace()
+        for number in range(400):
+            pace.seen(1, (0.001, 0.001, 0.001, 0.005)[number % 4])
+        assert 0.0015 < pace.expected(1) < 0.0025
+
+    def test_one_disturbed_call_is_soon_forgotten(self) -> None:
+        pace = Pace()
+        for _ in range(30):
+            pace.seen(4, 0.004)
         pace.seen(4, 400.0)
-        assert pace.expected(4) < 0.005
-        first = Pace()
-        first.seen(4, 400.0)
-        for _ in range(20):
-            first.seen(4, 0.004)
-        assert first.expected(4) < 0.005
+        assert pace.expected(4) < 0.006
 
     @given(st.lists(st.tuples(st.integers(1, 500), st.floats(1e-6, 100)), max_size=30), st.integers(1, 300))
     def test_a_batch_is_never_empty_nor_larger_than_allowed(self, seen: list[tuple[int, float]], most: int) -> None:

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
+from luban.engine.cores import usable_cores
 from luban.serve.batching_config import BatchingConfig
 from luban.serve.pace import Pace
 from luban.serve.problems import Problem
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from luban.serve.live import Served
     from luban.serve.track import Track
     from luban.tasks.base import TaskOptions
+
 
 class Calls(Protocol):
     """Learns of calls of a model that do not end in time (`breaker.py`)."""
@@ -57,6 +59,8 @@ class Calls(Protocol):
 SMALL_ROWS = 8
 """Rows that are taken to be light while nothing is known of a bundle."""
 LONG_S = 0.1
+HUNG_S = 2.0
+"""Light questions do not wait for a thread that has been at work for so long."""
 
 
 @dataclass(slots=True, eq=False)
@@ -101,6 +105,7 @@ class Batcher:
         self._calls = calls
         self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="luban-predict")
         self._num_threads = num_threads
+        self._most_at_once = min(num_threads, usable_cores())
         self._max_waiting = max_waiting
         self._together = config.enabled
         self._max_rows = config.max_rows
@@ -205,6 +210,11 @@ class Batcher:
         for key, group in list(self._groups.items()):
             while group.heavy and len(self._at_work) < self._num_threads:
                 self._in_thread(group, self._batch(group, group.heavy))
+            if self.longest_s() < HUNG_S and self._is_much(group):
+                # Together they are heavy: a large batch in a thread is cheaper than many small ones here.
+                if len(self._at_work) < self._most_at_once:
+                    self._in_thread(group, self._batch(group, group.light))
+                continue
             while group.light and (spent := time.perf_counter() - started) <= self._inline_s:
                 batch = self._batch(group, group.light, self._inline_s - spent)
                 self._share(group, batch, self._on_loop(group, batch))
@@ -216,6 +226,13 @@ class Batcher:
             # Who was served first is served last at the next turn.
             key = next(iter(self._groups))
             self._groups[key] = self._groups.pop(key)
+
+    def _is_much(self, group: _Group) -> bool:
+        """Whether those that are light alone take too long for one turn of the loop, all together."""
+        if not self._together or len(group.light) < 2 or not group.pace.known:
+            return False
+        rows = sum(len(one.rows) for one in group.light)
+        return group.pace.expected(min(rows, self._max_rows)) > self._inline_s
 
     def _on_loop(self, group: _Group, batch: list[_Piece]) -> _Asked:
         if self._calls is None:

@@ -1,19 +1,21 @@
-"""What asking a bundle costs, learnt from the batches that were asked: how long one will take, and how large one
-should be.
+"""What asking a bundle costs, learnt from the batches that were asked: how long one will take, how large one should be.
 
 Costs are kept by size, in powers of two: seconds a row of batches of 1, of 2 and 3, of 4 to 7, … rows. A row in a
-batch of twice the size is mostly cheaper; where it is not (rows of unlike length, memory that no longer fits),
-batches stay at the size that was cheapest. Decided here: an estimate follows a cheaper batch quickly and a dearer
-one slowly, and none by more than doubling it, because what disturbs a measurement makes it longer; every so often a
-larger batch is tried again all the same. Knows no clock and no model."""
+batch of twice the size is mostly cheaper; where it is not (memory that no longer fits), batches stay at the sizes
+that are cheapest. Decided here: an estimate is a running mean, because rows differ (a long text costs many short
+ones) and a mean is what a batch will cost; one call counts for at most eight times what was expected; a size speaks
+against itself only after some calls, and is tried again now and then. Knows no clock and no model.
+"""
 
 from __future__ import annotations
 
 WORSE = 1.1
-"""A size is too large where a row costs so much more than in smaller batches."""
-TRY_AGAIN = 64
+"""A size is too large where a row costs so much more than at the cheapest."""
+TRY_AGAIN = 32
 """Batches after which a size that was too large is tried again."""
-_DOWN, _UP = 0.5, 0.1
+ENOUGH = 8
+"""Calls of a size after which its cost is believed."""
+_WEIGHT, _MOST = 0.05, 8.0
 
 
 class Pace:
@@ -25,10 +27,11 @@ class Pace:
     (0.001, 0.004)
     """
 
-    __slots__ = ("_costs", "_limited")
+    __slots__ = ("_costs", "_counts", "_limited")
 
     def __init__(self) -> None:
         self._costs: dict[int, float] = {}
+        self._counts: dict[int, int] = {}
         self._limited = 0
 
     @property
@@ -39,13 +42,9 @@ class Pace:
     def seen(self, rows: int, seconds: float) -> None:
         """A batch took so long."""
         size, cost = rows.bit_length(), seconds / rows
-        old = self._costs.get(size)
-        if old is None:
-            self._costs[size] = cost
-        elif cost < old:
-            self._costs[size] = old + _DOWN * (cost - old)
-        else:
-            self._costs[size] = old + _UP * (min(cost, 2 * old) - old)
+        count = self._counts[size] = self._counts.get(size, 0) + 1
+        old = self._costs.get(size, cost)
+        self._costs[size] = old + max(_WEIGHT, 1 / count) * (min(cost, _MOST * old) - old)
 
     def expected(self, rows: int) -> float:
         """Seconds that so many rows will take in one batch; 0 where nothing was seen."""
@@ -60,16 +59,12 @@ class Pace:
 
     def largest(self, most: int) -> int:
         """Rows that a batch should have at most, when `most` are there."""
-        sizes = sorted(size for size in self._costs if size <= most.bit_length())
-        best = cheapest = None
-        for size in sizes:
-            cost = self._costs[size]
-            if cheapest is not None and cost > cheapest * WORSE:
-                break
-            best, cheapest = size, cost if cheapest is None else min(cheapest, cost)
-        else:
+        sizes = [size for size in self._costs if size <= most.bit_length() and self._counts[size] >= ENOUGH]
+        if not sizes:
+            return most
+        limit = WORSE * min(self._costs[size] for size in sizes)
+        best, largest = max(size for size in sizes if self._costs[size] <= limit), max(sizes)
+        if best == largest:
             return most
         self._limited += 1
-        if self._limited % TRY_AGAIN == 0 or best is None:
-            return most
-        return min(most, (1 << best) - 1)
+        return most if self._limited % TRY_AGAIN == 0 else min(most, (1 << best) - 1)
