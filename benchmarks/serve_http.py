@@ -133,8 +133,9 @@ def best_in_process(bundle: Bundle, rows: list[dict[str, Any]], seconds: float) 
         start, worked, count = time.perf_counter(), time.thread_time(), 0
         while time.perf_counter() < start + seconds:
             at = count % len(rows)
-            bundle.predict((rows[at:] + rows[:at])[:size])
-            count += size
+            asked = (rows[at:] + rows[:at])[:size]
+            bundle.predict(asked)
+            count += len(asked)
         found.append((count / (time.perf_counter() - start), count / (time.thread_time() - worked), size))
     return max(found)
 
