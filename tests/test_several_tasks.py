@@ -6,11 +6,10 @@ import csv
 import json
 import random
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import orjson
+import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,10 +20,10 @@ from luban.catalog import SINKS, SOURCES
 from luban.errors import ConfigError, DataError
 from luban.evaluate.report import Report
 from luban.project import load_project
-from luban.serve.asking import answer
 from luban.serve.batch import predict_file
-from luban.serve.live import Served, Wanted
-from luban.serve.openapi import openapi
+from luban.serve.config import ServeConfig
+from luban.serve.origins import FolderOrigin
+from luban.serve.server import serving
 from luban.train.run import choose_task
 from luban.workshop import Workshop
 
@@ -143,10 +142,11 @@ def test_answers_in_files(letters: tuple[lifecycle.Outcome, Path], tmp_path: Pat
 
 
 def test_answers_over_http(letters: tuple[lifecycle.Outcome, Path]) -> None:
-    served = Served(Wanted("x", "parcels", 1), Bundle.load(letters[1]), datetime.now(UTC))
-    body = orjson.dumps({"rows": [{"text": "slow and cracked"}], "options": {"threshold": 1.0}})
-    assert orjson.loads(answer(body, served, 10, "id").body)["answers"][0]["tags"] == []
-    schema = openapi(served, False)["components"]["schemas"]
+    with serving(FolderOrigin(letters[1]), ServeConfig(port=0), {}) as address:
+        asked = {"rows": [{"text": "slow and cracked"}], "options": {"threshold": 1.0}}
+        answers = httpx.post(f"{address}/v1/predict", json=asked).json()["answers"]
+        schema = httpx.get(f"{address}/openapi.json").json()["components"]["schemas"]
+    assert answers[0]["tags"] == []
     assert schema["Answer"]["properties"]["tags"] == {"type": ["array", "null"], "items": {"type": "string"}}
     assert schema["Answer"]["properties"]["probability_late"] == {"type": ["number", "null"]}
     assert "threshold" in schema["Options"]["properties"]
@@ -178,13 +178,14 @@ def test_tags_as_an_input(tmp_path: Path) -> None:
     bundle = Bundle.load(released)
     rows = [{"tags": ["rude", "web"], "days": 1}, {"tags": "late; gift", "days": 1}, {"tags": [], "days": 2}]
     assert [row["label"] for row in bundle.predict(rows).rows()] == ["yes", "no", "no"]
-    served = Served(Wanted("x", "parcels", 1), bundle, datetime.now(UTC))
-    body = orjson.dumps({"rows": [rows[0], {"tags": ["late"], "days": [1]}, {"tags": [["late"]], "days": 1}]})
-    answers = orjson.loads(answer(body, served, 10, "id").body)["answers"]
+    with serving(FolderOrigin(released), ServeConfig(port=0), {}) as address:
+        asked = {"rows": [rows[0], {"tags": ["late"], "days": [1]}, {"tags": [["late"]], "days": 1}]}
+        answers = httpx.post(f"{address}/v1/predict", json=asked).json()["answers"]
+        schemas = httpx.get(f"{address}/openapi.json").json()["components"]["schemas"]
     assert answers[0]["label"] == "yes"
     assert answers[1]["error"].startswith("days: must be text, a number")
     assert answers[2]["error"].startswith("tags: holds a list")
-    column = openapi(served, False)["components"]["schemas"]["Row"]["properties"]["tags"]
+    column = schemas["Row"]["properties"]["tags"]
     assert column["type"] == ["array", "string", "null"]
 
 
