@@ -20,9 +20,9 @@ from luban.catalog import SINKS, SOURCES
 from luban.errors import ConfigError, DataError
 from luban.evaluate.report import Report
 from luban.project import load_project
-from luban.serve.batch import predict_file
 from luban.serve.config import ServeConfig
-from luban.serve.origins import FolderOrigin
+from luban.serve.fleet.origins import FolderOrigin
+from luban.serve.jobs.batch import predict_file
 from luban.serve.server import serving
 from luban.train.run import choose_task
 from luban.workshop import Workshop

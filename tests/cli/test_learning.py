@@ -16,7 +16,7 @@ from luban.cli.main import app
 from luban.errors import DataError, LubanError
 from luban.release.registry import Registry
 from luban.serve.config import ServeConfig
-from luban.serve.origins import AliasOrigin
+from luban.serve.fleet.origins import AliasOrigin
 from luban.serve.server import serving
 from luban.store.home import Home
 

@@ -21,7 +21,7 @@ from luban.deploy.proxies.target import Proxy, ProxyConfig, front_of
 from luban.deploy.vm import Vm
 from luban.errors import ConfigError
 from luban.serve.config import ServeConfig
-from luban.serve.tls import TlsConfig
+from luban.serve.http.tls import TlsConfig
 from serve.tiny import write_tiny
 
 from .plans import plan

@@ -32,10 +32,10 @@ from luban.deploy.watch.burn import BURNS, hours
 from luban.deploy.watch.target import DASHBOARD, RULES, Monitoring, job_of
 from luban.deploy.watch.words import WORDS
 from luban.serve.config import ServeConfig
-from luban.serve.figures import FIGURES
-from luban.serve.live import FolderOrigin
+from luban.serve.fleet.live import FolderOrigin
 from luban.serve.server import serving
-from luban.serve.slo import SloConfig
+from luban.serve.watch.figures import FIGURES
+from luban.serve.watch.slo import SloConfig
 
 PROMTOOL, PROMETHEUS = shutil.which("promtool"), shutil.which("prometheus")
 needs_prometheus = pytest.mark.skipif(

@@ -26,7 +26,7 @@ from pydantic.fields import FieldInfo
 from luban.catalog import CATALOGS, TASKS, Choice, Config
 from luban.cli.main import app
 from luban.project import Project
-from luban.serve.figures import FIGURES
+from luban.serve.watch.figures import FIGURES
 from luban.train.tune.space import searched
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide"

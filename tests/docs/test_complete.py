@@ -10,8 +10,8 @@ import pytest
 from luban.catalog import CATALOGS, GATES, Catalog
 from luban.evaluate.metrics import METRICS
 from luban.project import RESERVED
-from luban.serve.figures import FIGURES
-from luban.serve.problems import KINDS
+from luban.serve.http.problems import KINDS
+from luban.serve.watch.figures import FIGURES
 from luban.templates import TEMPLATES
 
 from .tables import BLOCK, GUIDE, commands, configs, filled

@@ -15,7 +15,7 @@ from luban.errors import ReleaseError
 from luban.evaluate.report import Report
 from luban.project import load_project
 from luban.release.registry import Version
-from luban.serve.outside import Bounds
+from luban.serve.guards.outside import Bounds
 from luban.workshop import Workshop
 
 from .made import PROJECT, write_project

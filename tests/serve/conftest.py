@@ -17,7 +17,7 @@ from luban.data.schema import Schema
 from luban.data.table import Table
 from luban.errors import BundleError
 from luban.serve.config import ServeConfig
-from luban.serve.origins import Lineup, Wanted
+from luban.serve.fleet.origins import Lineup, Wanted
 from luban.serve.server import serving
 from luban.tasks.base import TaskOptions
 
@@ -125,7 +125,7 @@ def bundle(monkeypatch: pytest.MonkeyPatch) -> FakeBundle:
             raise BundleError("`model.onnx` was changed.")
         return first if version == 1 else FakeBundle(f"{version:064x}")
 
-    monkeypatch.setattr("luban.serve.live._load", load)
+    monkeypatch.setattr("luban.serve.fleet.live._load", load)
     return first
 
 

@@ -21,7 +21,7 @@ from luban.release.deployments import Deployments, Standing
 from luban.release.gates.base import Verdict
 from luban.release.registry import Registry, Release
 from luban.serve.config import ServeConfig
-from luban.serve.roster import roster
+from luban.serve.fleet.roster import roster
 from luban.serve.server import serving
 from luban.store.blobs import Store
 from luban.store.home import STATE, Home

@@ -18,11 +18,11 @@ from luban.policy.rules import Actor
 from luban.release.gates.base import Verdict
 from luban.release.registry import Registry, Release
 from luban.serve.config import ServeConfig
-from luban.serve.roster import roster
+from luban.serve.fleet.roster import roster
 from luban.serve.server import serving
 from luban.store.home import Home
 
-from .test_live import until
+from .fleet.test_live import until
 from .tiny import write_tiny
 
 ADA = Actor("ada")

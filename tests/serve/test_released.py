@@ -10,12 +10,12 @@ from luban.policy.rules import Actor
 from luban.release.gates.base import Verdict
 from luban.release.registry import Registry, Release
 from luban.serve.config import ServeConfig
-from luban.serve.live import AliasOrigin
+from luban.serve.fleet.live import AliasOrigin
 from luban.serve.server import serving
 from luban.store.blobs import Store
 from luban.store.ledger import Ledger
 
-from .test_live import until
+from .fleet.test_live import until
 from .tiny import write_tiny
 
 ADA = Actor("ada")

@@ -15,9 +15,9 @@ import pytest
 from luban.bundle.bundle import Bundle
 from luban.data.sinks.jsonl import JsonLinesSink
 from luban.data.sources import open_path
-from luban.serve.batch import predict_file
 from luban.serve.config import ServeConfig
-from luban.serve.live import FolderOrigin
+from luban.serve.fleet.live import FolderOrigin
+from luban.serve.jobs.batch import predict_file
 from luban.serve.server import serving
 
 from .tiny import write_tiny
@@ -26,7 +26,7 @@ RUN = """
 import sys
 from pathlib import Path
 from luban.serve.config import ServeConfig
-from luban.serve.live import FolderOrigin
+from luban.serve.fleet.live import FolderOrigin
 from luban.serve.server import serve
 config = ServeConfig(port=0, log={"access": "all"})
 serve(FolderOrigin(Path(sys.argv[1])), config, lambda address: print(address, flush=True))

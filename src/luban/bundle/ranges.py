@@ -1,4 +1,5 @@
-"""The form of `reports/ranges.json`: what its writer (`release/ranges.py`) and reader (`serve/outside.py`) share.
+"""The form of `reports/ranges.json`: what its writer (`release/ranges.py`) and reader
+(`serve/guards/outside.py`) share.
 
 {"rows": 5000, "columns": {"nights": {"missing": false, "range": [1, 30]},
                            "review": {"missing": false, "length": [3, 900]},

@@ -52,7 +52,7 @@ def _ask(folder: Path) -> list[dict[str, object]]:
     import urllib.request
 
     from luban.cli.options import open_workshop
-    from luban.serve.roster import roster
+    from luban.serve.fleet.roster import roster
     from luban.serve.server import serving
 
     shop = open_workshop(folder, ["serve.port=0"])

@@ -26,7 +26,7 @@ def show(
     """How many answers each version gave, how many truths are known, what share was right, and how sure it was."""
     from luban.cli.said import emit
     from luban.cli.show import table
-    from luban.serve.outcomes import Outcomes
+    from luban.serve.learning.outcomes import Outcomes
 
     shop = open_workshop(project, None)
     found = Outcomes(shop.home.ledger).known(shop.project.name, time.time() - days * DAY_S)

@@ -10,8 +10,8 @@ import typer
 from luban.cli.options import AsJson, ProjectPath, open_workshop
 
 if TYPE_CHECKING:
-    from luban.serve.key_records import KeyRecord
-    from luban.serve.limits_config import LimitConfig
+    from luban.serve.guards.key_records import KeyRecord
+    from luban.serve.guards.limits_config import LimitConfig
 
 app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True, rich_markup_mode=None)
 HERE = Path()
@@ -37,7 +37,7 @@ def create(
 
     from luban.cli.said import emit
     from luban.policy.rules import Role
-    from luban.serve.keyring import Keyring, NewKey, lifetime
+    from luban.serve.guards.keyring import Keyring, NewKey, lifetime
 
     shop = open_workshop(project, None)
     named = None if models is None else tuple(one.strip() for one in models.split(",") if one.strip())
@@ -55,7 +55,7 @@ def list_keys(project: ProjectPath = HERE, as_json: AsJson = False) -> None:
     """All keys that ever were, with who made them, what they may do, and whether they still may."""
     from luban.cli.said import emit
     from luban.cli.show import table
-    from luban.serve.keyring import Keyring
+    from luban.serve.guards.keyring import Keyring
 
     shop = open_workshop(project, None)
     rows = [_row(record) for record in Keyring(shop.home.ledger).records().values()]
@@ -75,7 +75,7 @@ def revoke(
 ) -> None:
     """Take a key's power away. Servers refuse it within `serve.poll_s`."""
     from luban.cli.said import emit
-    from luban.serve.keyring import Keyring
+    from luban.serve.guards.keyring import Keyring
 
     shop = open_workshop(project, None)
     record = Keyring(shop.home.ledger).revoke(which, shop.actor)
@@ -89,7 +89,7 @@ def _limit(rate: float | None, burst: int) -> LimitConfig | None:
     from pydantic import ValidationError
 
     from luban.errors import ConfigError
-    from luban.serve.limits_config import LimitConfig
+    from luban.serve.guards.limits_config import LimitConfig
 
     if rate is None:
         if burst:

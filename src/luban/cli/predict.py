@@ -36,7 +36,7 @@ def predict(
     from luban.cli.said import emit
     from luban.data.sinks import open_sink
     from luban.data.sources import open_path
-    from luban.serve.batch import predict_file
+    from luban.serve.jobs.batch import predict_file
 
     loaded = load_bundle(project, model, bundle)
     with _progress(as_json or output == "-") as progress:

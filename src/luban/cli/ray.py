@@ -11,7 +11,7 @@ from luban.deploy.rayserve import NAME, Arguments, Ray
 
 if TYPE_CHECKING:
     from luban.serve.app import App
-    from luban.serve.wire import Receive, Scope, Send
+    from luban.serve.http.wire import Receive, Scope, Send
 
 
 def application(args: dict[str, str]) -> Any:
@@ -45,9 +45,9 @@ class Replica:
 
 def _opened(given: Arguments) -> AbstractContextManager[App]:
     from luban.project import load_project, server_settings
-    from luban.serve.fleet import Origins
-    from luban.serve.origins import FolderOrigin
-    from luban.serve.roster import roster
+    from luban.serve.fleet.fleet import Origins
+    from luban.serve.fleet.origins import FolderOrigin
+    from luban.serve.fleet.roster import roster
     from luban.serve.server import application as assembled
     from luban.workshop import Workshop
 

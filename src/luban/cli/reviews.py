@@ -10,7 +10,7 @@ import typer
 from luban.cli.options import AsJson, ProjectPath, open_workshop
 
 if TYPE_CHECKING:
-    from luban.serve.review_queue import Review, ReviewQueue
+    from luban.serve.learning.review_queue import Review, ReviewQueue
     from luban.workshop import Workshop
 
 app = typer.Typer(
@@ -34,7 +34,7 @@ def list_reviews(
     from luban.cli.said import emit
     from luban.cli.show import table
     from luban.errors import ConfigError
-    from luban.serve.review_queue import STATUSES
+    from luban.serve.learning.review_queue import STATUSES
 
     if status not in STATUSES:
         raise ConfigError(f"--status must be one of {', '.join(STATUSES)}, but got {status}.")
@@ -82,7 +82,7 @@ def decide(
     """Say what is true. It becomes feedback, and can be trained on."""
     from luban.cli.predict import load_bundle
     from luban.errors import BadValue, ConfigError
-    from luban.serve.judges import read_truth, strange
+    from luban.serve.learning.judges import read_truth, strange
     from luban.tasks.base import Tolerance
 
     shop = open_workshop(project, None)
@@ -117,7 +117,7 @@ def write_lessons(to: str, project: Path, as_json: bool, only_reviewed: bool) ->
     """Write rows with their truth, and say how many."""
     from luban.cli.predict import load_bundle
     from luban.cli.said import emit
-    from luban.serve.lessons import export as exported
+    from luban.serve.learning.lessons import export as exported
 
     shop = open_workshop(project, None)
     bundle = load_bundle(project, "champion", None)
@@ -134,7 +134,7 @@ def _shape(shop: Workshop, bundle: Any) -> Any:
     """Columns and types of the project's source; where it cannot be read here and now, those of the bundle."""
     from luban.catalog import SOURCES
     from luban.errors import LubanError
-    from luban.serve.lessons import shape_of
+    from luban.serve.learning.lessons import shape_of
 
     choice = shop.project.data.source
     source = SOURCES.resolve(choice.kind)(choice.config).at(shop.folder)
@@ -150,7 +150,7 @@ def _shape(shop: Workshop, bundle: Any) -> Any:
 
 
 def _queue(shop: Workshop) -> ReviewQueue:
-    from luban.serve.review_queue import ReviewQueue
+    from luban.serve.learning.review_queue import ReviewQueue
 
     return ReviewQueue(shop.home.ledger, shop.project.serve.review.lease_s)
 

@@ -14,7 +14,7 @@ from luban.errors import ConfigError
 
 if TYPE_CHECKING:
     from luban.serve.config import ServeConfig
-    from luban.serve.fleet import Origins
+    from luban.serve.fleet.fleet import Origins
     from luban.store.home import Home
 
     Served = tuple[Origins, ServeConfig, Home | None]
@@ -64,8 +64,8 @@ def serve(
 
 def _folders(bundles: list[Path], sets: list[str], changes: dict[str, object]) -> Served:
     """Bundles in folders: no project, no state."""
-    from luban.serve.fleet import Origins
-    from luban.serve.origins import FolderOrigin
+    from luban.serve.fleet.fleet import Origins
+    from luban.serve.fleet.origins import FolderOrigin
 
     return Origins(tuple(map(FolderOrigin, bundles))), _with(_without_project(sets), changes), None
 
@@ -73,7 +73,7 @@ def _folders(bundles: list[Path], sets: list[str], changes: dict[str, object]) -
 def _released(project: Path, sets: list[str] | None, changes: dict[str, object]) -> Served:
     """Released models, and the project's state."""
     from luban.cli.options import open_workshop
-    from luban.serve.roster import roster
+    from luban.serve.fleet.roster import roster
 
     shop = open_workshop(project, sets)
     config = _with(shop.project.serve, changes)
@@ -83,9 +83,9 @@ def _released(project: Path, sets: list[str] | None, changes: dict[str, object])
 def _run(origins: Origins, config: ServeConfig, home: Home | None, as_json: bool) -> None:
     """Serve until told to stop: in this process, as one of several workers, or as their supervisor."""
     from luban.cli.said import emit
+    from luban.serve.processes.worker import Worker
     from luban.serve.server import serve as run_server
     from luban.serve.server import serve_by_workers
-    from luban.serve.worker import Worker
 
     def ready(address: str) -> None:
         if as_json:

@@ -5,7 +5,7 @@ tags) which there were, as short hashes, where there were at most MAX_KNOWN; and
 Taken from the rows that the final model learnt from (train and valid). An extreme can be one person's, so the
 file is listed as personal. It is outside of the identity: it decides no answer.
 
-Decided by how a type keeps its values (`storage`, `free_form`), never by its name. Read by `serve/outside.py`.
+Decided by how a type keeps its values (`storage`, `free_form`), never by its name. Read by `serve/guards/outside.py`.
 """
 
 from __future__ import annotations

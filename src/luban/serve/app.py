@@ -17,31 +17,31 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from luban.serve import about
-from luban.serve.accounts import CLIENT_WENT_AWAY, Accounts
-from luban.serve.batching import Batcher
-from luban.serve.cache import ResponseCache
-from luban.serve.companions import companions_of
+from luban.serve.batches.batching import Batcher
 from luban.serve.config import ServeConfig
 from luban.serve.desk import Desk, Finisher, Listener
-from luban.serve.door import Door
-from luban.serve.fleet import LATER, Fleet
-from luban.serve.gauges import FleetGauges, QueueGauges
-from luban.serve.guarding import Guarding
-from luban.serve.jobs import Jobs
-from luban.serve.learning import Learning
-from luban.serve.metrics import Metrics
-from luban.serve.models import Models, readiness
-from luban.serve.openapi import model_facts, openapi
-from luban.serve.page import HEADERS as PAGE_HEADERS
-from luban.serve.page import page
-from luban.serve.predicting import Predicting
-from luban.serve.problems import NotYet, Problem
-from luban.serve.routes import Halves, Route, Router
-from luban.serve.slo import needs_bound
+from luban.serve.fleet.cache import ResponseCache
+from luban.serve.fleet.fleet import LATER, Fleet
+from luban.serve.fleet.models import Models, readiness
+from luban.serve.guards.door import Door
+from luban.serve.guards.guarding import Guarding
+from luban.serve.http import about
+from luban.serve.http.openapi import model_facts, openapi
+from luban.serve.http.page import HEADERS as PAGE_HEADERS
+from luban.serve.http.page import page
+from luban.serve.http.predicting import Predicting
+from luban.serve.http.problems import NotYet, Problem
+from luban.serve.http.routes import Halves, Route, Router
+from luban.serve.http.wire import Disconnected, Receive, Request, Response, Scope, Send, respond
+from luban.serve.inference.v2 import OpenInference
+from luban.serve.jobs.jobs import Jobs
+from luban.serve.learning.learning import Learning
+from luban.serve.processes.companions import companions_of
 from luban.serve.traffic.deployed import Deployed
-from luban.serve.v2 import OpenInference
-from luban.serve.wire import Disconnected, Receive, Request, Response, Scope, Send, respond
+from luban.serve.watch.accounts import CLIENT_WENT_AWAY, Accounts
+from luban.serve.watch.gauges import FleetGauges, QueueGauges
+from luban.serve.watch.metrics import Metrics
+from luban.serve.watch.slo import needs_bound
 
 if TYPE_CHECKING:
     from luban.store.home import Home

@@ -12,21 +12,21 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from luban.catalog import Config
-from luban.serve.auth import AuthConfig
-from luban.serve.batching_config import BatchingConfig
-from luban.serve.breaker_config import BreakerConfig
-from luban.serve.cache_config import CacheConfig
-from luban.serve.grpc_config import GrpcConfig
-from luban.serve.jobs_config import JobsConfig
-from luban.serve.learning_config import ReasonsConfig, RecordsConfig, ReviewConfig
-from luban.serve.limits_config import LimitsConfig
-from luban.serve.log import LogConfig
-from luban.serve.memory import MemoryConfig
-from luban.serve.rows_config import RowsConfig
-from luban.serve.slo import SloConfig
-from luban.serve.tls import TlsConfig
-from luban.serve.tracing import TraceConfig
+from luban.serve.batches.batching_config import BatchingConfig
+from luban.serve.fleet.cache_config import CacheConfig
+from luban.serve.fleet.memory import MemoryConfig
+from luban.serve.guards.auth import AuthConfig
+from luban.serve.guards.breaker_config import BreakerConfig
+from luban.serve.guards.limits_config import LimitsConfig
+from luban.serve.guards.rows_config import RowsConfig
+from luban.serve.http.tls import TlsConfig
+from luban.serve.inference.grpc_config import GrpcConfig
+from luban.serve.jobs.jobs_config import JobsConfig
+from luban.serve.learning.learning_config import ReasonsConfig, RecordsConfig, ReviewConfig
 from luban.serve.traffic.config import TrafficConfig
+from luban.serve.watch.log import LogConfig
+from luban.serve.watch.slo import SloConfig
+from luban.serve.watch.tracing import TraceConfig
 
 
 class ServeConfig(Config):

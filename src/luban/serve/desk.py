@@ -17,16 +17,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from luban.serve.asking import fault, read_options
-from luban.serve.batching import Batcher, too_late
-from luban.serve.fleet import LATER, Fleet, Picked, Routing
-from luban.serve.problems import Problem
+from luban.serve.batches.batching import Batcher, too_late
+from luban.serve.fleet.fleet import LATER, Fleet, Picked, Routing
+from luban.serve.http.asking import fault, read_options
+from luban.serve.http.problems import Problem
 from luban.serve.question import Answer, Entry, Question, Reply
 
 if TYPE_CHECKING:
-    from luban.serve.cache import Asker, ResponseCache
-    from luban.serve.live import Served
-    from luban.serve.reasons import Reasons
+    from luban.serve.fleet.cache import Asker, ResponseCache
+    from luban.serve.fleet.live import Served
+    from luban.serve.learning.reasons import Reasons
 
 Leave = Callable[[], None]
 

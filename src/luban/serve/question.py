@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from luban.policy.rules import ROLES, Role
-from luban.serve.track import Track
+from luban.serve.watch.track import Track
 
 if TYPE_CHECKING:
-    from luban.serve.fleet import Arm, Picked
+    from luban.serve.fleet.fleet import Arm, Picked
 
 __all__ = ["ANYBODY", "ROLES", "Answer", "Caller", "Entry", "Question", "Reply", "Role"]
 

@@ -28,20 +28,21 @@ import uvicorn
 
 from luban.engine.cores import usable_cores
 from luban.errors import ServeError
-from luban.serve import live, log
 from luban.serve.app import App
-from luban.serve.board import Board
-from luban.serve.breaker import end_process
 from luban.serve.config import ServeConfig
-from luban.serve.direct import DirectProtocol
-from luban.serve.door import Door
-from luban.serve.fleet import Fleet, Origins
-from luban.serve.keys import VARIABLE, Keys
-from luban.serve.memory import Memory
-from luban.serve.origins import Origin
-from luban.serve.supervisor import Supervisor
-from luban.serve.tls import Tls
-from luban.serve.worker import Worker
+from luban.serve.fleet import live
+from luban.serve.fleet.fleet import Fleet, Origins
+from luban.serve.fleet.memory import Memory
+from luban.serve.fleet.origins import Origin
+from luban.serve.guards.breaker import end_process
+from luban.serve.guards.door import Door
+from luban.serve.guards.keys import VARIABLE, Keys
+from luban.serve.http.direct import DirectProtocol
+from luban.serve.http.tls import Tls
+from luban.serve.processes.supervisor import Supervisor
+from luban.serve.processes.worker import Worker
+from luban.serve.watch import log
+from luban.serve.watch.board import Board
 
 if TYPE_CHECKING:
     from luban.store.home import Home

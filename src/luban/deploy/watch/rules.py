@@ -14,8 +14,8 @@ from typing import Any
 from luban.deploy.base import Deployment
 from luban.deploy.watch.burn import BURNS, MIN_FAILURES, PERIOD_DAYS, WINDOWS, Burn
 from luban.deploy.watch.words import say
-from luban.serve.learning import SHOWN_S
-from luban.serve.slo import LATENCY_SHARE, needs_bound
+from luban.serve.learning.learning import SHOWN_S
+from luban.serve.watch.slo import LATENCY_SHARE, needs_bound
 
 Rule = dict[str, Any]
 ROUTES = ".*([Pp]redict|[Ii]nfer)"

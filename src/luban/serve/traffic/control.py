@@ -21,7 +21,7 @@ from luban.policy.rules import Actor
 from luban.release.deployments import Deployments, Hold, Standing
 from luban.release.rollout import Canary, Trial
 from luban.release.versions import DEFAULT
-from luban.serve.outcomes import Outcomes
+from luban.serve.learning.outcomes import Outcomes
 from luban.serve.traffic import counts
 from luban.serve.traffic.evidence import ACCURACY, ERROR, Reader, Traffic, chosen_for_review
 from luban.serve.traffic.verdicts import Verdict, of_canary, of_test

@@ -20,9 +20,9 @@ from luban.serve.traffic.plans import CHAMPION, plan_of
 
 if TYPE_CHECKING:
     from luban.release.deployments import Standing
-    from luban.serve.fleet import Fleet
+    from luban.serve.fleet.fleet import Fleet
+    from luban.serve.fleet.routing import Picked
     from luban.serve.question import Question, Reply
-    from luban.serve.routing import Picked
     from luban.store.ledger import Ledger
 
 LOG = logging.getLogger("luban.serve")

@@ -19,8 +19,8 @@ from luban.store.process import sign
 if TYPE_CHECKING:
     from luban.serve.config import ServeConfig
     from luban.serve.desk import Listener
-    from luban.serve.fleet import Fleet
-    from luban.serve.metrics import Metrics
+    from luban.serve.fleet.fleet import Fleet
+    from luban.serve.watch.metrics import Metrics
     from luban.store.home import Home
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 
 from luban.evaluate.sequential import Moments, Totals
-from luban.serve.outcomes import Outcome, Outcomes
-from luban.serve.review import SAMPLE
-from luban.serve.review_queue import DONE
+from luban.serve.learning.outcomes import Outcome, Outcomes
+from luban.serve.learning.review import SAMPLE
+from luban.serve.learning.review_queue import DONE
 from luban.serve.traffic.counts import Counts, Row, totals
 from luban.store.ledger import Ledger
 from luban.store.tables import reviews

@@ -20,19 +20,19 @@ from luban.errors import Denied, ReleaseError
 from luban.policy.rules import Actor
 from luban.release.deployments import Deployments
 from luban.release.rollout import CanaryRule, TestRule
-from luban.serve.clerk import Clerk
-from luban.serve.feedback import json_of, ledger_of
-from luban.serve.operations import NUMBER, TEXT, WHOLE, Body, Json, Operation, list_of, object_of, or_null
-from luban.serve.predicting import body_of, check_type
-from luban.serve.problems import Problem
-from luban.serve.routes import Route
+from luban.serve.http.operations import NUMBER, TEXT, WHOLE, Body, Json, Operation, list_of, object_of, or_null
+from luban.serve.http.predicting import body_of, check_type
+from luban.serve.http.problems import Problem
+from luban.serve.http.routes import Route
+from luban.serve.http.wire import Request, Response
+from luban.serve.learning.clerk import Clerk
+from luban.serve.learning.feedback import json_of, ledger_of
 from luban.serve.traffic.control import Controller
 from luban.serve.traffic.told import told
-from luban.serve.wire import Request, Response
 
 if TYPE_CHECKING:
     from luban.serve.config import ServeConfig
-    from luban.serve.fleet import Fleet
+    from luban.serve.fleet.fleet import Fleet
     from luban.store.ledger import Ledger
 
 _Version = Annotated[int, Field(ge=1, le=2**31 - 1)]

@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from luban.release.versions import DEFAULT
-from luban.serve.asking import fault, read_options
-from luban.serve.figures import Sample
-from luban.serve.problems import Problem
+from luban.serve.http.asking import fault, read_options
+from luban.serve.http.problems import Problem
 from luban.serve.traffic.counts import Place
+from luban.serve.watch.figures import Sample
 
 if TYPE_CHECKING:
+    from luban.serve.fleet.routing import Arm
+    from luban.serve.fleet.served import Served
     from luban.serve.question import Answer, Question, Reply
-    from luban.serve.routing import Arm
-    from luban.serve.served import Served
     from luban.serve.traffic.counting import Figures
 
 LOG = logging.getLogger("luban.serve")

@@ -1,0 +1,1 @@
+"""Asking a bundle for several questions together. Knows no protocol."""

@@ -1,0 +1,378 @@
+"""Asking a bundle for several questions at once: what has arrived is asked together, nobody waits for more.
+
+    submit ─► the loop's next turn ─► light: on the loop, at once
+                                  └─► heavy: in a thread; until one is free, others join
+
+The first question that comes is asked at the loop's next turn; until then others join it. So one client alone waits
+for nothing, and many share the cost of a call. No timer holds anybody back: on a machine that has something to do,
+what arrives meanwhile is batch enough, and on one that has not there is nobody to wait for. Questions of one bundle
+with equal options are asked together; an answer does not depend on its neighbours (the bundle's promise).
+
+What a batch will take is estimated (`pace.py`). Light ones are answered on the event loop, for a row costs less
+than a switch of threads, never longer than `inline_ms` in one turn; heavy ones in a few threads, so that health stays
+answered. A question of very many rows is asked in pieces, and queues again after each. A batch that raises is
+asked again question by question, so that one cannot spoil the others' answers. Whoever's deadline passes is told so
+then, not when a thread is free. Knows no protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
+
+from luban.engine.cores import usable_cores
+from luban.serve.batches.batching_config import BatchingConfig
+from luban.serve.batches.pace import Pace
+from luban.serve.batches.runs import RunCounts
+from luban.serve.http.problems import Problem
+from luban.serve.question import Answer
+
+if TYPE_CHECKING:
+    from luban.bundle.bundle import Bundle
+    from luban.serve.fleet.live import Served
+    from luban.serve.watch.track import Track
+    from luban.tasks.base import TaskOptions
+
+
+class Calls(Protocol):
+    """Learns of calls of a model that do not end in time (`breaker.py`)."""
+
+    limit_s: float
+    """Longest time of one call."""
+    loop_since: float
+    """Set to when a call on the event loop began, by `time.monotonic`; 0 where there is none."""
+
+    def hangs(self, served: Served) -> None:
+        """The thread of a call was given up."""
+
+    def came_back(self, served: Served) -> None:
+        """A call that was given up has ended after all."""
+
+
+SMALL_ROWS = 8
+"""Rows that are taken to be light while nothing is known of a bundle."""
+LONG_S = 0.1
+HUNG_S = 2.0
+"""Light questions do not wait for a thread that has been at work for so long."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    rows: list[Mapping[str, Any]]
+    future: asyncio.Future[list[Answer]]
+    since: float
+    track: Track | None = None
+    done: list[Answer] | None = None
+
+
+@dataclass(slots=True)
+class _Piece:
+    """Some rows of a question, in a row: all of them, but for large ones."""
+
+    of: _Waiting
+    rows: list[Mapping[str, Any]]
+
+
+@dataclass(slots=True)
+class _Group:
+    """Questions that may be asked together."""
+
+    served: Served
+    options: TaskOptions | None
+    pace: Pace
+    light: deque[_Waiting] = field(default_factory=deque)
+    heavy: deque[_Waiting] = field(default_factory=deque)
+
+
+class Batcher:
+    """Belongs to one event loop. `max_waiting` large questions may wait; more are sent away."""
+
+    def __init__(
+        self,
+        num_threads: int,
+        max_waiting: int,
+        config: BatchingConfig | None = None,
+        calls: Calls | None = None,
+    ) -> None:
+        config = config if config is not None else BatchingConfig()
+        self._calls = calls
+        self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="luban-predict")
+        self._num_threads = num_threads
+        self._most_at_once = min(num_threads, usable_cores())
+        self._max_waiting = max_waiting
+        self._together = config.enabled
+        self._max_rows = config.max_rows
+        self._inline_s = config.inline_ms / 1000
+        self._groups: dict[tuple[int, str], _Group] = {}
+        self._paces: WeakKeyDictionary[Bundle, Pace] = WeakKeyDictionary()
+        self._has_turn = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._at_work: dict[asyncio.Future[Any], float] = {}
+        self._num_large = 0
+        self.num_waiting = 0
+        """Questions that wait for a thread, or are at work in one."""
+        self.runs = RunCounts()
+        """What was asked, for those who watch."""
+
+    def close(self) -> None:
+        """End the threads; what waits for one is dropped."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def longest_s(self) -> float:
+        """Seconds that the oldest batch has been at work in a thread; 0 where there is none."""
+        return time.monotonic() - min(self._at_work.values()) if self._at_work else 0.0
+
+    def submit(
+        self,
+        served: Served,
+        rows: list[Mapping[str, Any]],
+        options: TaskOptions | None,
+        deadline: float,
+        track: Track | None = None,
+    ) -> asyncio.Future[list[Answer]]:
+        """One answer a row, later. Raises Problem where too many wait; the future may hold one, too."""
+        loop = self._loop
+        if loop is None:
+            # Kept: asking for it costs a system call, and a batcher belongs to one loop.
+            loop = self._loop = asyncio.get_running_loop()
+        key = (id(served), "" if options is None else options.model_dump_json())
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group(served, options, self._pace(served))
+        light = self._is_light(group.pace, len(rows))
+        if not light and len(rows) > SMALL_ROWS:
+            self._refuse_too_many()
+        one = _Waiting(rows, loop.create_future(), time.perf_counter(), track)
+        if light:
+            group.light.append(one)
+        else:
+            group.heavy.append(one)
+            self._count(one)
+        if deadline != math.inf:
+            self._until(one, deadline, loop)
+        self._take_turn(loop)
+        return one.future
+
+    def _pace(self, served: Served) -> Pace:
+        pace = self._paces.get(served.bundle)
+        if pace is None:
+            pace = self._paces[served.bundle] = Pace()
+        return pace
+
+    def _is_light(self, pace: Pace, rows: int) -> bool:
+        if not pace.known:
+            return rows <= SMALL_ROWS and self._inline_s > 0
+        return pace.expected(rows) <= self._inline_s
+
+    def _refuse_too_many(self) -> None:
+        if self._num_large >= self._max_waiting:
+            detail = f"{self._num_large} large requests are at work or waiting."
+            todo = "Ask again in a second, or send fewer rows a request."
+            raise Problem("busy", detail, todo, None, {"retry-after": "1"})
+
+    def _count(self, one: _Waiting) -> None:
+        large = len(one.rows) > SMALL_ROWS
+
+        def left(future: asyncio.Future[list[Answer]]) -> None:
+            self.num_waiting -= 1
+            self._num_large -= large
+
+        self.num_waiting += 1
+        self._num_large += large
+        one.future.add_done_callback(left)
+
+    def _until(self, one: _Waiting, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
+        def late() -> None:
+            if not one.future.done():
+                one.future.set_exception(too_late())
+
+        timer = loop.call_later(max(deadline - time.monotonic(), 0), late)
+        one.future.add_done_callback(lambda future: timer.cancel())
+        if deadline <= time.monotonic():
+            late()
+
+    def _take_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._has_turn:
+            self._has_turn = True
+            loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Answer what is light, no longer than is allowed in one turn; hand what is heavy to threads."""
+        self._has_turn = False
+        started = time.perf_counter()
+        for key, group in list(self._groups.items()):
+            while group.heavy and len(self._at_work) < self._num_threads:
+                self._in_thread(group, self._batch(group, group.heavy))
+            if self.longest_s() < HUNG_S and self._is_much(group):
+                # Together they are heavy: a large batch in a thread is cheaper than many small ones here.
+                if len(self._at_work) < self._most_at_once:
+                    self._in_thread(group, self._batch(group, group.light))
+                continue
+            while group.light and (spent := time.perf_counter() - started) <= self._inline_s:
+                batch = self._batch(group, group.light, self._inline_s - spent)
+                self._share(group, batch, self._on_loop(group, batch))
+            if not group.light and not group.heavy:
+                del self._groups[key]
+            elif group.light:
+                self._take_turn(asyncio.get_running_loop())
+        if len(self._groups) > 1:
+            # Who was served first is served last at the next turn.
+            key = next(iter(self._groups))
+            self._groups[key] = self._groups.pop(key)
+
+    def _is_much(self, group: _Group) -> bool:
+        """Whether those that are light alone take too long for one turn of the loop, all together."""
+        if not self._together or len(group.light) < 2 or not group.pace.known:
+            return False
+        rows = sum(len(one.rows) for one in group.light)
+        return group.pace.expected(min(rows, self._max_rows)) > self._inline_s
+
+    def _on_loop(self, group: _Group, batch: list[_Piece]) -> _Asked:
+        if self._calls is None:
+            return _timed(group.served, batch, group.options)
+        self._calls.loop_since = time.monotonic()
+        try:
+            return _timed(group.served, batch, group.options)
+        finally:
+            self._calls.loop_since = 0.0
+
+    def _batch(self, group: _Group, queue: deque[_Waiting], within_s: float = math.inf) -> list[_Piece]:
+        """Take from a queue what is asked together: one piece at least, and no more than pays or is allowed."""
+        limit = group.pace.largest(self._max_rows) if len(queue) > 1 else self._max_rows
+        batch: list[_Piece] = []
+        size = 0
+        while queue and (not batch or (self._together and size < limit)):
+            one = queue[0]
+            if one.future.done():
+                queue.popleft()  # Its deadline has passed.
+                continue
+            start = len(one.done) if one.done is not None else 0
+            rows = one.rows[start : start + self._max_rows] if len(one.rows) > self._max_rows else one.rows
+            if batch and (size + len(rows) > limit or group.pace.expected(size + len(rows)) > within_s):
+                break
+            batch.append(_Piece(one, rows))
+            size += len(rows)
+            queue.popleft()
+        return batch
+
+    def _in_thread(self, group: _Group, batch: list[_Piece]) -> None:
+        if not batch:
+            return
+        loop, started = asyncio.get_running_loop(), time.monotonic()
+        work = loop.run_in_executor(self._threads, _timed, group.served, batch, group.options)
+        self._at_work[work] = started
+        calls = self._calls
+        timer = None if calls is None else loop.call_later(calls.limit_s, self._give_up, work, group, batch)
+
+        def finished(work: asyncio.Future[_Asked]) -> None:
+            if timer is not None:
+                timer.cancel()
+            if self._at_work.pop(work, None) is None:
+                assert calls is not None, "only what is watched is given up"
+                calls.came_back(group.served)
+            elif not work.cancelled():
+                self._share(group, batch, work.result())
+            self._take_turn(loop)
+
+        work.add_done_callback(finished)
+
+    def _give_up(self, work: asyncio.Future[_Asked], group: _Group, batch: list[_Piece]) -> None:
+        """A call hangs: its thread cannot be ended, so others take the place of all, and nobody waits for it."""
+        if work.done():
+            return
+        del self._at_work[work]
+        self._threads.shutdown(wait=False)
+        self._threads = ThreadPoolExecutor(self._num_threads, thread_name_prefix="luban-predict")
+        assert self._calls is not None, "only what is watched is given up"
+        self._calls.hangs(group.served)
+        for piece in batch:
+            if not piece.of.future.done():
+                piece.of.future.set_exception(_hangs(self._calls.limit_s))
+        self._take_turn(work.get_loop())
+
+    def _share(self, group: _Group, batch: list[_Piece], asked: _Asked) -> None:
+        results, began, ended, spent = asked
+        size = sum(len(piece.rows) for piece in batch)
+        if size:
+            group.pace.seen(size, spent)
+            self.runs.ran(group.served, size, [piece.of for piece in batch], began, ended)
+        for piece, result in zip(batch, results, strict=True):
+            one = piece.of
+            if one.future.done():
+                continue
+            if isinstance(result, Exception):
+                one.future.set_exception(result)
+            elif len(result) == len(one.rows):
+                one.future.set_result(result)
+            else:
+                self._go_on(group, one, result)
+
+    def _go_on(self, group: _Group, one: _Waiting, answers: list[Answer]) -> None:
+        """A piece of a large question is answered; it queues again, behind the others."""
+        one.done = answers if one.done is None else one.done + answers
+        if len(one.done) == len(one.rows):
+            one.future.set_result(one.done)
+            return
+        # Taken out and put back, the group may have left the table meanwhile.
+        key = (id(group.served), "" if group.options is None else group.options.model_dump_json())
+        group = self._groups.setdefault(key, group)
+        group.heavy.append(one)
+        self._take_turn(one.future.get_loop())
+
+
+_Result = list[Answer] | Exception
+_Asked = tuple[list[_Result], float, float, float]
+"""A result for each piece; when the model began and ended, by `time.perf_counter`; and the seconds that it cost."""
+
+
+def _timed(served: Served, batch: list[_Piece], options: TaskOptions | None) -> _Asked:
+    worked, began = time.thread_time(), time.perf_counter()
+    results = _ask(served, batch, options)
+    ended = time.perf_counter()
+    return results, began, ended, _cost(ended - began, time.thread_time() - worked)
+
+
+def _cost(taken_s: float, worked_s: float) -> float:
+    """What a call cost: the processor's time, for what others took of the same core says nothing of the model.
+
+    A call that did nothing for long waited for something, and would hold up the loop: that costs its whole time.
+    """
+    return taken_s if taken_s > LONG_S and worked_s < taken_s / 4 else worked_s
+
+
+def _ask(served: Served, batch: list[_Piece], options: TaskOptions | None) -> list[_Result]:
+    """For each piece its answers, or what was raised; where a batch raises, each is asked by itself."""
+    rows = [row for piece in batch for row in piece.rows]
+    try:
+        answers = served.bundle.predict(rows, options).rows() if rows else []
+        if len(answers) != len(rows):
+            raise AssertionError(f"{len(rows)} rows were asked, but {len(answers)} were answered")
+    except Exception as error:
+        if len(batch) == 1:
+            return [error]
+        return [result for piece in batch for result in _ask(served, [piece], options)]
+    if len(batch) == 1:
+        return [answers]
+    found: list[_Result] = []
+    start = 0
+    for piece in batch:
+        end = start + len(piece.rows)
+        found.append(answers[start:end])
+        start = end
+    return found
+
+
+def too_late() -> Problem:
+    """What to say where nobody waits any more."""
+    return Problem("too-late", "The time that the client gave was over before the answer.", "Give more, or ask less.")
+
+
+def _hangs(limit_s: float) -> Problem:
+    return Problem("model-hangs", f"The model gave no answer in {limit_s:g} s.", "Look at the server's log.")

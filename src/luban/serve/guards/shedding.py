@@ -1,0 +1,92 @@
+"""Shedding: requests that would only wait are sent away at once, so that the others are answered in time.
+
+A guard and a listener. At most so many requests are under way in one process; how many is found by what answers
+take (after CoDel, RFC 8289: not the average, but the *fastest* answer of a window tells whether there is a standing
+queue). Where even that takes longer than the target, fewer are let in; where not, more. Decided here:
+
+- the target is at least three times what an answer takes when nearly nobody asks, so that a slow model is not
+  taken for a queue;
+- a request is sent away before its body is read, with 503 and `Retry-After`: that costs a small part of an answer,
+  without which twice the load could not be shed;
+- nobody is put in line: under overload, to wait is to be late.
+
+Belongs to one event loop. Knows no caller and no model.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from luban.serve.guards.limits_config import LimitsConfig
+from luban.serve.http.problems import Problem
+
+if TYPE_CHECKING:
+    from luban.serve.desk import Leave
+    from luban.serve.question import Entry, Question, Reply
+
+WINDOW_S = 0.1
+MIN_REPLIES = 8
+FEW = 2
+"""Requests under way with which there is no queue."""
+ALLOWED_TIMES = 3.0
+
+
+class Shedding:
+    """How many requests are under way, and how many may be."""
+
+    def __init__(self, config: LimitsConfig) -> None:
+        self._most = config.max_concurrent
+        self._least = min(config.min_concurrent, config.max_concurrent)
+        self._target_s = None if config.target_ms is None else config.target_ms / 1000
+        self.limit = self._most
+        """Requests that may be under way now."""
+        self.under_way = 0
+        self.num_shed = 0
+        self._unloaded_s = float("inf")
+        self._fastest_s = float("inf")
+        self._num_replies = 0
+        self._peak = 0
+        self._window_ends = time.monotonic() + WINDOW_S
+
+    def enter(self, entry: Entry) -> Leave:
+        """Raises Problem where too many are under way."""
+        if self.under_way >= self.limit:
+            self.num_shed += 1
+            detail = f"{self.under_way} requests are under way, and more would only wait."
+            raise Problem("overloaded", detail, "Ask again in a second, or another server.", None, {"retry-after": "1"})
+        self.under_way += 1
+        if self.under_way > self._peak:
+            self._peak = self.under_way
+        return self._leave
+
+    def _leave(self) -> None:
+        self.under_way -= 1
+
+    def answered(self, question: Question, reply: Reply) -> None:
+        """Learn what an answer took."""
+        if self._target_s is None:
+            return
+        seconds = reply.seconds
+        if seconds < self._fastest_s:
+            self._fastest_s = seconds
+        if seconds < self._unloaded_s:
+            self._unloaded_s = seconds
+        elif self._peak <= FEW:  # A version that is slower than the last is learnt over some answers.
+            self._unloaded_s += 0.1 * (seconds - self._unloaded_s)
+        self._num_replies += 1
+        now = time.monotonic()
+        if now >= self._window_ends and self._num_replies >= MIN_REPLIES:
+            self._end_window(now)
+
+    def _end_window(self, now: float) -> None:
+        assert self._target_s is not None
+        target = max(self._target_s, ALLOWED_TIMES * self._unloaded_s)
+        if self._fastest_s > target:
+            # Of those that really came, so that a limit that was never reached shrinks at once.
+            share = max(0.5, target / self._fastest_s)
+            self.limit = max(self._least, int(min(self.limit, self._peak) * share))
+        else:
+            self.limit = min(self._most, self.limit + max(1, self.limit // 16))
+        self._fastest_s, self._num_replies, self._peak = float("inf"), 0, self.under_way
+        self._window_ends = now + WINDOW_S

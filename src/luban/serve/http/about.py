@@ -1,0 +1,36 @@
+"""What OpenAPI says of the routes about the server itself, whose handlers are in `app.py`."""
+
+from __future__ import annotations
+
+from luban.serve.http.operations import TEXT, Body, Operation, list_of, object_of, or_null, ref
+
+_WHOLE = or_null({"type": "integer"})
+_COLUMN = object_of({"name": TEXT, "type": TEXT, "role": TEXT}, more=True)
+
+HEALTH = Operation("Whether the server is alive.", gives=Body(object_of({"status": {"const": "alive"}})))
+READY = Operation(
+    "Whether a model is loaded and tested.",
+    gives=Body(
+        object_of(
+            {
+                "status": {"const": "ready"},
+                "model": TEXT,
+                "version": _WHOLE,
+                "identity": TEXT,
+                "newest_refused": or_null(TEXT),
+            },
+            more=True,
+        )
+    ),
+    problems=(503,),
+)
+MODEL = Operation(
+    "Facts of the model that answers now.",
+    gives=Body({"allOf": [ref("Identity"), object_of({"columns": list_of(_COLUMN), "answers": {}}, more=True)]}),
+    problems=(503,),
+)
+OPENAPI = Operation("This description.", gives=Body({"type": "object"}), query={"model": TEXT}, problems=(404, 503))
+FIGURES = Operation(
+    "Figures for Prometheus.", gives=(Body(None, "text/plain"), Body(None, "application/openmetrics-text"))
+)
+PAGE = Operation("A page for a person in a browser.", gives=Body(None, "text/html"))

@@ -1,0 +1,354 @@
+"""Small requests answered straight from the connection, without a task and an ASGI cycle each.
+
+What costs most in answering a small question by ASGI is not the answer: it is a task, an event, a scope and three
+messages a request. So a POST that has come whole, to a route that says how it is answered in halves
+(`Route.halves`), is read, asked and written here. All else, and whatever is unusual about a request (a body in
+pieces, an encoded path, `Expect`, HTTP/1.0, one that was sent before the last was answered, too many connections),
+takes the usual way through the web server. Both give the same bytes: they call the same functions of the
+application, in the same order. A head has a limit of time and of bytes on both ways.
+
+This module knows no route, no key and no model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Protocol
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from luban.serve.http.problems import NotYet
+from luban.serve.http.routes import Admitted, Halves, Route
+from luban.serve.http.wire import Request, Response, head_of
+
+MAX_HEAD_BYTES = 64 * 1024
+
+
+class Service(Protocol):
+    """What answers: the application, as far as this module needs it."""
+
+    def halves_of(self, path: str) -> Halves | None:
+        """How a POST to this very path is answered in halves; None where it is not."""
+
+    def enter(self, request: Request) -> Route | Response:
+        """Find the route and let the caller in. Raises Problem."""
+
+    def failed(self, error: Exception, request: Request) -> Response:
+        """What to answer where something was raised."""
+
+    def account(self, request: Request, status: int, seconds: float) -> None:
+        """Count and log one request."""
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Largest body; a larger one is refused on the usual way."""
+
+
+class _NoEvent:
+    """In the place of a cycle's event: nobody waits for it."""
+
+    def set(self) -> None:
+        pass
+
+
+class Exchange:
+    """One request and its answer. To the web server it looks like a cycle of its own."""
+
+    __slots__ = ("_admitted", "_halves", "_later", "_protocol", "_request", "_started", "disconnected", "keep_alive")
+    message_event = _NoEvent()
+    response_complete = False
+    more_body = False
+
+    def __init__(self, protocol: DirectProtocol, halves: Halves, keep_alive: bool) -> None:
+        self._protocol = protocol
+        self._halves = halves
+        self._request: Request | None = None
+        self._admitted: Admitted | None = None
+        self._later: asyncio.Task[None] | None = None
+        self._started = time.perf_counter()
+        self.keep_alive = keep_alive
+        self.disconnected = False
+
+    def begin(self, path: str, headers: list[tuple[bytes, bytes]], body: bytes, tries: int = 3) -> None:
+        """Ask; the answer is written when it is there, perhaps at once."""
+        scope = {"method": "POST", "path": path, "headers": headers}
+        self._request = request = Request(scope, _never)
+        service = self._protocol.service
+        try:
+            route = service.enter(request)
+            if isinstance(route, Response):
+                self._write(route)
+                return
+            self._admitted = self._halves.enter(request)
+            future = self._halves.begin(request, self._admitted, body)
+        except Exception as error:
+            self._leave()
+            if isinstance(error, NotYet) and tries > 1:
+                again = self._wait(error, path, headers, body, tries - 1)
+                self._later = asyncio.get_running_loop().create_task(again)
+            else:
+                self._write(service.failed(error, request))
+        else:
+            future.add_done_callback(self._answered)
+
+    async def _wait(
+        self, later: NotYet, path: str, headers: list[tuple[bytes, bytes]], body: bytes, tries: int
+    ) -> None:
+        try:
+            await later.ready()
+        except Exception as error:
+            assert self._request is not None
+            self._write(self._protocol.service.failed(error, self._request))
+        else:
+            self.begin(path, headers, body, tries)
+
+    def _answered(self, future: asyncio.Future[Any]) -> None:
+        request, admitted = self._request, self._admitted
+        assert request is not None
+        assert admitted is not None
+        try:
+            if future.cancelled():
+                raise asyncio.InvalidStateError("the answer was dropped")
+            response = self._halves.end(request, admitted)
+        except Exception as error:
+            response = self._protocol.service.failed(error, request)
+        finally:
+            self._leave()
+        self._write(response)
+
+    def _leave(self) -> None:
+        if self._admitted is not None:
+            self._admitted.leave()
+
+    def _write(self, response: Response) -> None:
+        assert self._request is not None
+        self._protocol.answer(self, response, self._request)
+        self._protocol.service.account(self._request, response.status, time.perf_counter() - self._started)
+
+
+async def _never() -> Any:
+    raise AssertionError("a direct request has its body")
+
+
+class _Done:
+    """In the place of a cycle that has answered."""
+
+    message_event = _NoEvent()
+    response_complete = True
+    disconnected = False
+    keep_alive = True
+
+
+_DONE = _Done()
+
+
+class DirectProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, with the short way and with limits for a request's head."""
+
+    def __init__(
+        self,
+        service: Service,
+        head_timeout_s: float,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.service = service
+        self._head_timeout_s = head_timeout_s
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self._in_head = True
+        self._idle_since = 0.0
+        self._halves: Halves | None = None
+        """Set while the body of a request is read that may take the short way."""
+        self._body = b""
+        self._default: list[tuple[bytes, bytes]] = []
+        self._lines: dict[int, bytes] = {}
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A new connection: its first head must come in time."""
+        super().connection_made(transport)
+        self._time_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone; what runs for it is finished, and its answer dropped."""
+        self._stop_timing()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            message = "Invalid HTTP request received."
+            self.logger.warning(message)
+            self.send_400_response(message)
+            return
+        except httptools.HttpParserUpgrade:
+            self._unsupported_upgrade_warning()
+        if self._halves is not None:
+            self._go_the_usual_way()
+        elif self._in_head:
+            self._more_head(len(data))
+
+    def _more_head(self, num_bytes: int) -> None:
+        """A head is open after all that has come was read."""
+        self._head_bytes += num_bytes
+        if self._head_timer is None:
+            self._time_head()
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._cut_off()
+
+    def on_message_begin(self) -> None:
+        """The first byte of a head. The scope is made only where the usual way is taken."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        self._in_head, self._head_bytes = True, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, as the web server keeps it."""
+        name = name.lower()
+        if name == b"expect":
+            self.expect_100_continue = value.lower() == b"100-continue"
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Choose the way."""
+        self._in_head = False
+        self._stop_timing()
+        if self.transport.is_closing():
+            self.cycle = _DONE  # type: ignore[assignment]
+            return
+        self._halves = self._short_way()
+        if self._halves is None:
+            self._begin_cycle()
+        else:
+            self._body = b""
+
+    def _short_way(self) -> Halves | None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            return None
+        limit = self.limit_concurrency
+        crowded = limit is not None and (len(self.connections) >= limit or len(self.tasks) >= limit)
+        parser = self.parser
+        if crowded or self.expect_100_continue or parser.get_method() != b"POST" or parser.should_upgrade():
+            return None
+        if parser.get_http_version() != "1.1":
+            return None
+        try:
+            return self.service.halves_of(self.url.decode("ascii"))
+        except UnicodeDecodeError:
+            return None
+
+    def _begin_cycle(self) -> None:
+        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expect
+        self.headers.extend(headers)
+        super().on_headers_complete()
+
+    def _go_the_usual_way(self) -> None:
+        """The body is not whole yet, or too large: hand on what there is of it."""
+        self._halves, body = None, self._body
+        self._body = b""
+        self._begin_cycle()
+        if body:
+            super().on_body(body)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body."""
+        if self._halves is None:
+            super().on_body(body)
+        else:
+            self._body = self._body + body if self._body else body
+
+    def on_message_complete(self) -> None:
+        """A request has come whole."""
+        halves = self._halves
+        if halves is not None and len(self._body) > self.service.max_body_bytes:
+            self._go_the_usual_way()
+        elif halves is not None:
+            self._halves, body = None, self._body
+            self._body = b""
+            exchange = Exchange(self, halves, self.parser.should_keep_alive())
+            self.cycle = exchange  # type: ignore[assignment]
+            exchange.begin(self.url.decode("ascii"), self.headers, body)
+            return
+        super().on_message_complete()
+
+    def answer(self, exchange: Exchange, response: Response, request: Request) -> None:
+        """Write the answer to the exchange that runs."""
+        self.cycle = _DONE  # type: ignore[assignment]
+        transport = self.transport
+        if not exchange.disconnected and not transport.is_closing():
+            head = head_of(response, request.id, request.track.traceparent)
+            closing = b"" if exchange.keep_alive else b"connection: close\r\n"
+            if "connection" in response.headers:
+                exchange.keep_alive, closing = False, b""
+            transport.write(b"%b%b%b\r\n%b" % (self._line(response.status), head, closing, response.body))
+            if not exchange.keep_alive:
+                transport.close()
+        self.on_response_complete()
+
+    def _line(self, status: int) -> bytes:
+        """The status and what every response begins with; these lines change once a second."""
+        if self._default is not self.server_state.default_headers:
+            self._default = self.server_state.default_headers
+            self._lines.clear()
+        found = self._lines.get(status)
+        if found is None:
+            lines = b"".join(b"%b: %b\r\n" % header for header in self._default)
+            found = self._lines[status] = STATUS_LINE[status] + lines
+        return found
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, if it has been sent already. One timer a connection looks after idle ones."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_again_in(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if nothing has come on it for so long; else look again later."""
+        self.timeout_keep_alive_task = None
+        busy = self.cycle is not None and not self.cycle.response_complete
+        if busy or self._in_head or self.transport.is_closing():
+            return  # A head has its own timer, and an answer arms this one again.
+        rest = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if rest > 0:
+            self._look_again_in(rest)
+        else:
+            self.transport.close()
+
+    def _look_again_in(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def _time_head(self) -> None:
+        self._stop_timing()
+        self._head_timer = self.loop.call_later(self._head_timeout_s, self._cut_off)
+
+    def _stop_timing(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _cut_off(self) -> None:
+        self._stop_timing()
+        if not self.transport.is_closing():
+            self.send_400_response("The request's head was too slow or too long.")

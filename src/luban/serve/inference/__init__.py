@@ -1,0 +1,1 @@
+"""The open inference protocol (V2) over REST and gRPC."""

@@ -1,0 +1,303 @@
+"""The open inference protocol (V2) over gRPC: GRPCInferenceService, beside HTTP, by the same desk.
+
+Decided here: it runs on the server's event loop; an API key or a token comes as metadata (`authorization: Bearer
+KEY`, or `x-api-key`); a call's deadline is the question's; a problem becomes the status that says the same, with its
+kind in the trailing metadata `luban-problem`. What the service does not know of the protocol (repositories, shared
+memory, streams) is UNIMPLEMENTED. Where the server speaks TLS, so does this port, with the same files, which are read
+again when they change. Source: KServe, "Open Inference Protocol V2".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from luban import __version__
+from luban.catalog import need
+from luban.errors import ServeError
+from luban.serve.desk import Desk
+from luban.serve.http.problems import NotYet, Problem
+from luban.serve.inference.proto import messages
+from luban.serve.inference.tensors import (
+    Tensor,
+    answers_as_tensors,
+    count_of,
+    packed,
+    rows_of,
+    text_of,
+    unpacked,
+    without_nan,
+)
+from luban.serve.inference.v2 import EXTENSIONS, NAME, asked, check_ready, metadata, served_of, version_of
+from luban.serve.question import Caller, Entry, Question, Reply, Role
+from luban.serve.watch.accounts import CLIENT_WENT_AWAY, Accounts, Called
+
+if TYPE_CHECKING:
+    from luban.serve.config import ServeConfig
+    from luban.serve.http.tls import TlsConfig
+
+LOG = logging.getLogger("luban.serve")
+SERVICE = "inference.GRPCInferenceService"
+PROTO = "open_inference.proto"
+_STATUS = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    408: "DEADLINE_EXCEEDED",
+    409: "FAILED_PRECONDITION",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+_ROLES: dict[str, Role | None] = {"ModelMetadata": "viewer", "ModelInfer": "caller"}
+_HEAD_BYTES = 64 * 1024
+LetIn = Callable[[str, str], Caller]
+"""Who sends `authorization` and `x-api-key`. Raises Problem."""
+Call = Callable[..., Awaitable[Any]]
+
+
+class GrpcService:
+    """The service on its port. Raises MissingExtra where grpcio is not installed."""
+
+    def __init__(self, desk: Desk, config: ServeConfig, let_in: LetIn, accounts: Accounts) -> None:
+        self._grpc = need("grpc", "grpc")
+        self._desk = desk
+        self._config = config
+        self._let_in = let_in
+        self._accounts = accounts
+        self._messages = messages(PROTO)
+        self._server: Any = None
+
+    async def start(self) -> None:
+        """Listen. Raises ServeError where the port is taken."""
+        from grpc import aio
+
+        size = self._config.max_body_bytes + _HEAD_BYTES
+        options = [("grpc.max_receive_message_length", size), ("grpc.max_send_message_length", -1)]
+        self._server = aio.server(options=options, maximum_concurrent_rpcs=self._config.max_connections)
+        self._server.add_generic_rpc_handlers((self._handlers(),))
+        host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
+        address = f"{host}:{self._config.grpc.port}"
+        try:
+            tls = self._config.tls
+            if tls is None:
+                bound = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, credentials(self._grpc, tls))
+        except RuntimeError:
+            bound = 0
+        if not bound:
+            raise ServeError(f"Cannot listen on {address} for gRPC.", "Choose another port with `serve.grpc.port`.")
+        await self._server.start()
+        LOG.info("listening", extra={"fields": {"address": f"grpc://{address}"}})
+
+    async def stop(self) -> None:
+        """Let calls finish, within `stop_timeout_s`, then end."""
+        if self._server is not None:
+            await self._server.stop(self._config.grpc.stop_timeout_s)
+            self._server = None
+
+    def _handlers(self) -> Any:
+        calls: dict[str, Call] = {
+            "ServerLive": self._server_live,
+            "ServerReady": self._server_ready,
+            "ModelReady": self._model_ready,
+            "ServerMetadata": self._server_metadata,
+            "ModelMetadata": self._model_metadata,
+            "ModelInfer": self._model_infer,
+        }
+        made = {
+            name: self._grpc.unary_unary_rpc_method_handler(
+                functools.partial(self._answer, name, call),
+                request_deserializer=self._messages[f"{name}Request"].FromString,
+                response_serializer=self._messages[f"{name}Response"].SerializeToString,
+            )
+            for name, call in calls.items()
+        }
+        return self._grpc.method_handlers_generic_handler(SERVICE, made)
+
+    async def _answer(self, name: str, call: Call, message: Any, context: Any) -> Any:
+        """Run a call, and tell problems as this protocol does."""
+        started, status, kind = time.perf_counter(), 200, ""
+        told = _told(name, context)
+        self._accounts.begin(told)
+        try:
+            return await self._tried(name, call, message, context, told)
+        except Problem as problem:
+            status, kind = problem.status, problem.kind
+            await self._refuse(problem, context)
+        except asyncio.CancelledError:
+            status = CLIENT_WENT_AWAY
+            raise
+        except Exception:
+            status, kind = 500, "internal"
+            LOG.exception("call failed", extra={"fields": {"path": told.path, "request_id": told.id}})
+            await self._refuse(Problem("internal", "An error inside the server; it is in its log.", ""), context)
+        finally:
+            self._accounts.end(told, status, time.perf_counter() - started, kind)
+
+    async def _tried(self, name: str, call: Call, message: Any, context: Any, told: Called) -> Any:
+        for last in (False, False, True):
+            try:
+                self._admit(name, told)
+                return await call(message, context, told)
+            except NotYet as error:
+                if last:
+                    raise
+                await error.ready()
+        raise AssertionError("the last try gives an answer")
+
+    async def _refuse(self, problem: Problem, context: Any) -> None:
+        code = getattr(self._grpc.StatusCode, _STATUS.get(problem.status, "INVALID_ARGUMENT"))
+        told = [("luban-problem", problem.kind), *((k, v) for k, v in problem.headers.items() if k == "retry-after")]
+        await context.abort(code, f"{problem.detail} {problem.todo}".strip(), tuple(told))
+
+    def _admit(self, name: str, told: Called) -> None:
+        role = _ROLES.get(name)
+        if role is None:
+            return
+        told.caller = caller = self._let_in(told.header("authorization"), told.header("x-api-key"))
+        if not caller.may(role):
+            raise Problem("not-allowed", f"This takes the role {role}, but {caller.name} is {caller.role}.", "")
+
+    async def _server_live(self, message: Any, context: Any, told: Called) -> Any:
+        return self._messages["ServerLiveResponse"](live=True)
+
+    async def _server_ready(self, message: Any, context: Any, told: Called) -> Any:
+        return self._messages["ServerReadyResponse"](ready=self._is_ready("", ""))
+
+    async def _model_ready(self, message: Any, context: Any, told: Called) -> Any:
+        return self._messages["ModelReadyResponse"](ready=self._is_ready(message.name, message.version))
+
+    def _is_ready(self, model: str, version: str) -> bool:
+        try:
+            check_ready(self._desk, model, version)
+        except Problem:
+            return False
+        return True
+
+    async def _server_metadata(self, message: Any, context: Any, told: Called) -> Any:
+        return self._messages["ServerMetadataResponse"](name=NAME, version=__version__, extensions=EXTENSIONS)
+
+    async def _model_metadata(self, message: Any, context: Any, told: Called) -> Any:
+        model = self._entry(message.name, told, 0).model
+        return self._messages["ModelMetadataResponse"](**metadata(await served_of(self._desk, model, message.version)))
+
+    async def _model_infer(self, message: Any, context: Any, told: Called) -> Any:
+        entry = self._entry(message.model_name, told, message.ByteSize())
+        admission = self._desk.admit(entry)
+        try:
+            question = asked(entry, _rows(message), _parameters(message.parameters), self._config.max_rows)
+            question.version = version_of(message.model_version, entry.model)
+            question.deadline = min(question.deadline, _deadline(context))
+            return self._written(message, question, await self._desk.ask(question))
+        finally:
+            admission.leave()
+
+    def _entry(self, model: str, told: Called, num_bytes: int) -> Entry:
+        name = self._desk.fleet.live(model).name
+        if not told.caller.may_ask(name):
+            raise Problem(
+                "not-allowed", f"{told.caller.name} may not ask the model `{name}`.", "Ask for a key that may."
+            )
+        return Entry(told.caller, name, told.id, num_bytes, told.track)
+
+    def _written(self, message: Any, question: Question, reply: Reply) -> Any:
+        served = reply.arm.served
+        made = self._messages["ModelInferResponse"](model_name=served.name, id=message.id)
+        made.model_version = "" if served.version is None else str(served.version)
+        made.parameters["identity"].string_param = served.bundle.identity
+        made.parameters["request_id"].string_param = question.entry.request_id
+        for tensor in answers_as_tensors(served, reply.answers, [one.name for one in message.outputs]):
+            made.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=[len(tensor.values)])
+            made.raw_output_contents.append(packed(tensor))
+        return made
+
+
+def _told(name: str, context: Any) -> Called:
+    sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    return Called(f"/{SERVICE}/{name}", f"/{SERVICE}/{name}", sent)
+
+
+def credentials(grpc: Any, tls: TlsConfig) -> Any:
+    """The server's certificate as gRPC has it; looked at again with each connection."""
+
+    def read() -> Any:
+        authorities = None if tls.client_ca is None else tls.client_ca.read_bytes()
+        pair = (tls.key.read_bytes(), tls.cert.read_bytes())
+        return grpc.ssl_server_certificate_configuration([pair], root_certificates=authorities)
+
+    def stamps() -> tuple[int, ...]:
+        return tuple(path.stat().st_mtime_ns for path in (tls.key, tls.cert))
+
+    seen = stamps()
+
+    def renewed() -> Any:
+        nonlocal seen
+        try:
+            now = stamps()
+            if now == seen:
+                return None  # what was given before stays
+            found, seen = read(), now
+        except OSError as error:
+            LOG.error("certificate not read", extra={"fields": {"reason": str(error)}})
+            return None
+        return found
+
+    return grpc.dynamic_ssl_server_credentials(read(), renewed, tls.client_ca is not None)
+
+
+def _rows(message: Any) -> list[dict[str, Any]]:
+    raw = message.raw_input_contents
+    if raw and len(raw) != len(message.inputs):
+        detail = f"`raw_input_contents` must hold one entry an input, but got {len(raw)} for {len(message.inputs)}."
+        raise Problem("wrong-shape", detail, "Send all inputs in one form.")
+    tensors: list[Tensor] = []
+    for place, one in enumerate(message.inputs):
+        count = count_of(one.name, list(one.shape))
+        tensors.append(unpacked(one.name, one.datatype, count, raw[place]) if raw else _from_contents(one, count))
+    return rows_of(tensors)
+
+
+def _from_contents(one: Any, count: int) -> Tensor:
+    field = _CONTENTS.get(one.datatype)
+    if field is None:
+        detail = f"The datatype of `{one.name[:80]}` must be one of {', '.join(_CONTENTS)}, or sent as raw bytes."
+        raise Problem("wrong-shape", detail, "Send `raw_input_contents`.")
+    values = list(getattr(one.contents, field))
+    if len(values) != count:
+        detail = f"`{one.name[:80]}` must have {count} values in `{field}`, as its shape says, but got {len(values)}."
+        raise Problem("wrong-shape", detail, "Send as many values as the shape says.")
+    if one.datatype == "BYTES":
+        values = [text_of(one.name, value) for value in values]
+    return Tensor(one.name, one.datatype, without_nan(one.datatype, values))
+
+
+def _parameters(found: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = {name: value.WhichOneof("parameter_choice") for name, value in found.items()}
+    return {name: getattr(found[name], choice) for name, choice in chosen.items() if choice}
+
+
+def _deadline(context: Any) -> float:
+    left = context.time_remaining()
+    return math.inf if left is None else time.monotonic() + float(left)

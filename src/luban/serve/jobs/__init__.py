@@ -1,0 +1,1 @@
+"""Long work: files and long lists of rows, in the background."""

@@ -1,0 +1,164 @@
+"""Processes that do jobs, so that long work takes neither the server's loop nor its lock.
+
+    server ── thread: is a job due? ── lease `jobs:<host>:<n>` ──► python -m luban.serve.jobs.job_process
+
+Decided here: a process is started only when there is a job, at low priority and with one thread, and ends after
+a while without one; the lease bounds them for the machine, however many servers run on it; they end with the
+server that started them, whose jobs are then taken by others. The thread also forgets old jobs, with their files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+from luban.engine.jobs import Job, JobQueue, JobRunner
+from luban.errors import LeaseHeld, LubanError
+from luban.serve.jobs.job_files import KIND
+from luban.serve.jobs.job_work import PredictWork
+from luban.serve.jobs.jobs_config import JobsConfig
+from luban.store.blobs import Store
+from luban.store.home import Home
+from luban.store.ledger import Ledger
+
+LOG = logging.getLogger("luban.jobs")
+SWEEP_S = 3600.0
+STOP_S = 5.0
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+class JobProcesses:
+    """A companion of the server: one thread for each process that may run, which starts and watches it."""
+
+    def __init__(self, home: Home, config: JobsConfig) -> None:
+        self._home = home
+        self._config = config
+        self._queue = JobQueue(home.ledger)
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    async def start(self) -> None:
+        """Start the threads."""
+        for slot in range(self._config.workers):
+            thread = threading.Thread(target=self._keep, args=(slot,), name=f"luban-jobs-{slot}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        sweeper = threading.Thread(target=self._sweep, name="luban-jobs-sweep", daemon=True)
+        sweeper.start()
+        self._threads.append(sweeper)
+
+    async def stop(self) -> None:
+        """End the processes; what they were at waits again."""
+        self._stop.set()
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+
+    def _keep(self, slot: int) -> None:
+        name = f"jobs:{socket.gethostname()}:{slot}"
+        while not self._stop.wait(self._config.poll_s):
+            try:
+                if self._queue.is_due([KIND]):
+                    with self._home.ledger.lease(name):
+                        self._run()
+            except LeaseHeld:
+                continue  # another server of this machine has the slot
+            except LubanError as error:
+                LOG.warning("jobs wait", extra={"fields": {"reason": error.message}})
+            except Exception:  # The thread must outlive whatever a database driver raises.
+                LOG.exception("jobs wait")
+
+    def _run(self) -> None:
+        """One process, until it ends or the server does."""
+        with _process(self._home, self._config) as process:
+            while process.poll() is None and not self._stop.wait(0.1):
+                pass
+
+    def _sweep(self) -> None:
+        due = 0.0
+        while not self._stop.wait(min(self._config.poll_s, SWEEP_S)):
+            if time.monotonic() < due:
+                continue
+            due = time.monotonic() + SWEEP_S
+            try:
+                forget(self._queue, self._home.store, self._config.keep_days)
+            except Exception:  # The thread must outlive whatever a store's or database's driver raises.
+                LOG.exception("old jobs stay")
+
+
+def forget(queue: JobQueue, store: Store, keep_days: float) -> int:
+    """Forget jobs that ended longer ago, and drop their files; how many there were."""
+    old = queue.purge(keep_days)
+    for job in old:
+        for tree in _trees(job):
+            store.drop(tree)
+    return len(old)
+
+
+def _trees(job: Job) -> list[str]:
+    found = (job.request, job.result)
+    return [part["tree"] for part in found if isinstance(part, dict) and isinstance(part.get("tree"), str)]
+
+
+@contextlib.contextmanager
+def _process(home: Home, config: JobsConfig) -> Iterator[subprocess.Popen[bytes]]:
+    where = {
+        "store": home.store.url,
+        "ledger": home.ledger.url,
+        "workspace": home.ledger.workspace,
+        "poll_s": config.poll_s,
+        "idle_s": config.idle_s,
+        "parent": os.getpid(),
+    }
+    command = [sys.executable, "-m", "luban.serve.jobs.job_process"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, **_ONE_THREAD})
+    try:
+        assert process.stdin is not None
+        # Through a pipe, not as arguments: the ledger's URL may hold a password, which `ps` would show.
+        process.stdin.write(json.dumps(where).encode())
+        process.stdin.close()
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def main() -> None:
+    """The process: jobs until there are none, or until it is told to stop."""
+    where = json.load(sys.stdin)
+    os.nice(10)
+    home = Home(Store(where["store"], where["workspace"]), Ledger(where["ledger"], where["workspace"]))
+    runner = JobRunner(JobQueue(home.ledger), {KIND: PredictWork(home)})
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        runner.stop.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to take
+    threading.Thread(target=_end_with, args=(where["parent"],), daemon=True).start()
+    runner.run(where["poll_s"], where["idle_s"])
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone, however it went: its job is then taken by another."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
