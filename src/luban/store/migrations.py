@@ -34,8 +34,9 @@ _SERVING = (
     """CREATE TABLE jobs (
         workspace TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, model TEXT NOT NULL, status TEXT NOT NULL,
         actor TEXT NOT NULL, request TEXT NOT NULL, result TEXT, error TEXT, progress DOUBLE PRECISION NOT NULL,
-        counts TEXT NOT NULL, attempts BIGINT NOT NULL, max_attempts BIGINT NOT NULL, not_before DOUBLE PRECISION NOT NULL,
-        owner TEXT, expires DOUBLE PRECISION NOT NULL, cancel BIGINT NOT NULL, created TEXT NOT NULL, started TEXT, ended TEXT,
+        counts TEXT NOT NULL, attempts BIGINT NOT NULL, max_attempts BIGINT NOT NULL,
+        not_before DOUBLE PRECISION NOT NULL, owner TEXT, expires DOUBLE PRECISION NOT NULL, cancel BIGINT NOT NULL,
+        created TEXT NOT NULL, started TEXT, ended TEXT,
         PRIMARY KEY (workspace, id)
     )""",
     "CREATE INDEX jobs_by_status ON jobs (workspace, status, not_before)",
