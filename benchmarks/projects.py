@@ -22,6 +22,7 @@ from luban import lifecycle
 from luban.bundle.bundle import Bundle
 from luban.data.dataset import ROW_ID, Dataset
 from luban.project import load_project
+from luban.release.registry import Registry
 from luban.workshop import Workshop
 
 LUBAN = str(Path(sys.executable).parent / "luban")
@@ -70,6 +71,15 @@ def made(folder: Path, verb: str, settings: Sequence[str]) -> Made:
         dataset = lifecycle.prepare(shop)
         trained = lifecycle.train(shop, dataset)
     return Made(dataset, trained.bundle, trained.report, taken)
+
+
+def released(folder: Path, settings: Sequence[str] = (), *more: str) -> Path:
+    """Run the project in `folder`, release what comes of it, and give the champion's folder, reports and all."""
+    luban("run", "--project", folder, *(word for setting in settings for word in ("--set", setting)), *more)
+    project, where = load_project(folder, settings)
+    with Workshop.open(project, where).working() as shop:
+        home = shop.home
+        return home.store.fetch(Registry(home.ledger, home.store).resolve(project.name).tree)
 
 
 def demo() -> Path:
