@@ -95,6 +95,7 @@ def _champion(shop: Workshop) -> Path:
 def plan(
     rps: Annotated[float | None, typer.Option(help="Requests a second at the busiest time.")] = None,
     p95_ms: Annotated[float | None, typer.Option(help="Time within which 95 of 100 are answered.")] = None,
+    trial_s: Annotated[float | None, typer.Option(help="Seconds that each rate is tried for.")] = None,
     core_hour: Annotated[float | None, typer.Option(help="Price of one core for an hour.")] = None,
     gib_hour: Annotated[float | None, typer.Option(help="Price of one GiB of memory for an hour.")] = None,
     project: ProjectPath = HERE,
@@ -113,14 +114,14 @@ def plan(
 
     shop = open_workshop(project, sets)
     folder = bundle if bundle is not None else _champion(shop)
-    said = {"rps": rps, "p95_ms": p95_ms, "core_hour": core_hour, "gib_hour": gib_hour}
+    said = {"rps": rps, "p95_ms": p95_ms, "trial_s": trial_s, "core_hour": core_hour, "gib_hour": gib_hour}
     settings = shop.project.deploy.plan.model_dump() | {
         name: value for name, value in said.items() if value is not None
     }
     config = SizingConfig.model_validate(settings)
     if not as_json:
         typer.echo("Measuring one process on one core of this machine …")
-    measured = capacity(folder, Bundle.load(folder).example_rows(), config.p95_ms)
+    measured = capacity(folder, Bundle.load(folder).example_rows(), config.p95_ms, config.trial_s)
     sizing = size(config, measured)
     if as_json:
         emit({"asked": config.model_dump(), "measured": measured.to_json(), "plan": sizing.to_json()})

@@ -39,6 +39,8 @@ class SizingConfig(Config):
     """Cores of one machine or pod; each carries one process."""
     memory_factor: float = Field(1.5, ge=1)
     """Memory that is given, over the largest that was measured: room for a second version during a swap."""
+    trial_s: float = Field(2.0, gt=0, le=60)
+    """Seconds that each rate is tried for; about a dozen rates are."""
     core_hour: float | None = Field(None, ge=0)
     """Price of one core for an hour, in whatever currency."""
     gib_hour: float = Field(0.0, ge=0)

@@ -69,7 +69,9 @@ def test_a_bad_version_is_refused_and_the_old_one_stays(
     # Refused once, although it was looked for many times.
     assert 'luban_model_refusals_total{model="reviews"} 1.0' in metrics
     assert 'luban_model_stale{model="reviews"} 1.0' in metrics
-    assert [record.fields["reason"] for record in caplog.records if hasattr(record, "fields")] == [reason]
+    # One record may be caught twice, where an earlier test has left a handler.
+    told = {id(record): record.fields["reason"] for record in caplog.records if hasattr(record, "fields")}
+    assert list(told.values()) == [reason]
     origin.version = 14
     until(lambda: client.get("/ready").json()["version"] == 14)
     assert client.get("/ready").json()["newest_refused"] is None
