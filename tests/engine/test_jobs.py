@@ -281,3 +281,13 @@ def test_the_handler_is_told_that_it_lost_the_job(ledger: Ledger) -> None:
 
     assert runner(queue, work).run_one()
     assert ended == ["Lost"]
+
+
+def test_cancelling_and_retrying_stand_on_the_audit_trail(queue: JobQueue) -> None:
+    job = queue.submit("copy", {}, "reviews", "ada")
+    queue.cancel(job.id, "bo")
+    queue.cancel(job.id, "bo")  # changes nothing
+    queue.retry(job.id, "eve")
+    found = [(entry.actor, entry.verb, entry.object) for entry in queue.ledger.audit_entries()]
+    assert found == [("eve", "retry", f"job {job.id}"), ("bo", "cancel", f"job {job.id}")]
+    queue.ledger.verify_audit()

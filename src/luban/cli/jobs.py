@@ -55,7 +55,7 @@ def show(job: Id, project: ProjectPath = HERE, as_json: AsJson = False) -> None:
 def cancel(job: Id, project: ProjectPath = HERE, as_json: AsJson = False) -> None:
     """Stop a job; one that has ended stays as it is."""
     queue = _queue(project)
-    _said(queue.cancel(_find(queue, job).id), as_json)
+    _said(queue.cancel(_find(queue, job).id, _actor()), as_json)
 
 
 @app.command()
@@ -65,7 +65,13 @@ def retry(job: Id, project: ProjectPath = HERE, as_json: AsJson = False) -> None
     found = _find(queue, job)
     if found.status not in ("failed", "cancelled"):
         raise ConfigError(f"The job is {found.status}.", "Only one that failed or was cancelled is tried again.")
-    _said(queue.retry(found.id), as_json)
+    _said(queue.retry(found.id, _actor()), as_json)
+
+
+def _actor() -> str:
+    from luban.policy.rules import Actor
+
+    return Actor.current().name
 
 
 def _queue(project: Path) -> JobQueue:

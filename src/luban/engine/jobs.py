@@ -101,24 +101,31 @@ class JobQueue:
                 asked = asked.where(jobs.c.actor == actor)
             return {row.status: int(row.number) for row in tx.execute(asked)}
 
-    def cancel(self, id: str) -> Job | None:
-        """Stop a job: one that waits at once, one that runs as soon as its handler looks. Others stay as they are."""
+    def cancel(self, id: str, actor: str = "nobody") -> Job | None:
+        """Stop a job: one that waits at once, one that runs as soon as its handler looks. Others stay as they are.
+
+        `actor` stands on the audit trail.
+        """
         with self.ledger.transaction() as tx:
             found = row_of(tx, id)
-            if found is not None and found.status == "waiting":
-                _set(tx, id, status="cancelled", ended=now(), cancel=1)
-            elif found is not None and found.status == "running":
-                _set(tx, id, cancel=1)
+            if found is not None and found.status in ("waiting", "running"):
+                ended = {"status": "cancelled", "ended": now()} if found.status == "waiting" else {}
+                _set(tx, id, cancel=1, **ended)
+                self.ledger.audit(tx, actor, "cancel", f"job {id}", {"model": found.model, "was": found.status})
             found = row_of(tx, id)
         return None if found is None else job_of(found)
 
-    def retry(self, id: str) -> Job | None:
-        """Let a job that failed or was cancelled wait again, with all its attempts. Others stay as they are."""
+    def retry(self, id: str, actor: str = "nobody") -> Job | None:
+        """Let a job that failed or was cancelled wait again, with all its attempts. Others stay as they are.
+
+        `actor` stands on the audit trail.
+        """
         with self.ledger.transaction() as tx:
             found = row_of(tx, id)
             if found is not None and found.status in ("failed", "cancelled"):
                 fresh = {"attempts": 0, "cancel": 0, "error": None, "ended": None, "started": None}
                 _set(tx, id, status="waiting", progress=0.0, counts="{}", not_before=tx.clock(), **fresh)
+                self.ledger.audit(tx, actor, "retry", f"job {id}", {"model": found.model, "was": found.status})
             found = row_of(tx, id)
         return None if found is None else job_of(found)
 

@@ -140,7 +140,7 @@ class Jobs:
     async def cancel(self, request: Request) -> Response:
         """Stop a job; one that has ended stays as it is."""
         job, queue = await self._find(request)
-        found = await self._clerk.do(lambda: queue.cancel(job.id))
+        found = await self._clerk.do(lambda: queue.cancel(job.id, request.caller.name))
         return _json(_told(found or job))
 
     async def retry(self, request: Request) -> Response:
@@ -150,7 +150,7 @@ class Jobs:
             raise Problem(
                 "not-now", f"The job is {job.status}.", "Only one that failed or was cancelled is tried again."
             )
-        found = await self._clerk.do(lambda: queue.retry(job.id))
+        found = await self._clerk.do(lambda: queue.retry(job.id, request.caller.name))
         return _json(_told(found or job))
 
     async def result(self, request: Request) -> Response:
