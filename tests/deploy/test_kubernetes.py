@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import kubernetes_validate
@@ -12,8 +13,11 @@ from hypothesis import strategies as st
 
 from luban.deploy.base import Deployment
 from luban.deploy.config import DeployConfig
+from luban.deploy.kserve import KServe
 from luban.deploy.kubernetes import Kubernetes, name_of
+from luban.errors import ConfigError
 from luban.serve.config import ServeConfig
+from luban.serve.http.tls import TlsConfig
 
 VERSIONS = ("1.29", "1.37")
 
@@ -114,3 +118,10 @@ def test_every_model_has_a_name_that_kubernetes_takes(name: str) -> None:
 
     found = name_of(Deployment(**{**plan().__dict__, "name": name}))
     assert re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", found), found
+
+
+def test_tls_ends_before_the_pods() -> None:
+    tls = TlsConfig(cert="server.crt", key="server.key")
+    for target in (Kubernetes(), KServe()):
+        with pytest.raises(ConfigError, match=r"serve\.tls"):
+            target.files(replace(plan(), serve=ServeConfig(tls=tls)))

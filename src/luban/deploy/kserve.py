@@ -14,7 +14,17 @@ from pydantic import Field
 
 from luban.catalog import Config as Settings
 from luban.deploy.base import Deployment, File, Target
-from luban.deploy.kubernetes import Object, container, grace_s, labels, name_of, pod_security, probe, written
+from luban.deploy.kubernetes import (
+    Object,
+    container,
+    grace_s,
+    labels,
+    name_of,
+    pod_security,
+    probe,
+    refuse_tls,
+    written,
+)
 from luban.deploy.proxies.front import behind_proxy
 from luban.deploy.templates import header
 from luban.errors import ConfigError
@@ -59,6 +69,7 @@ class KServe(Target):
 
     def objects(self, plan: Deployment) -> list[Object]:
         """The objects, in the order in which they should be made. Raises ConfigError."""
+        refuse_tls(plan)
         if self.config.storage_uri and plan.config.model_from == "project":
             raise ConfigError(
                 "`storage_uri` of the target kserve is for bundles, but `deploy.model_from` is project.",

@@ -20,6 +20,7 @@ from luban.catalog import fingerprint
 from luban.deploy.base import Deployment, File, Target
 from luban.deploy.proxies.front import behind_proxy, stop_s
 from luban.deploy.templates import header
+from luban.errors import ConfigError
 
 Object = dict[str, Any]
 PORT = 8000
@@ -54,6 +55,7 @@ class Kubernetes(Target):
 
     def files(self, plan: Deployment) -> Sequence[File]:
         """One file an object, and kustomization.yaml."""
+        refuse_tls(plan)
         objects = self.objects(plan)
         names = {f"{one['kind'].lower()}.yaml": one for one in objects}
         listed = {
@@ -199,6 +201,15 @@ def _nginx(plan: Deployment) -> dict[str, str]:
         f"{prefix}/proxy-next-upstream-tries": "2",
         f"{prefix}/ssl-redirect": "true",
     }
+
+
+def refuse_tls(plan: Deployment) -> None:
+    """Raise ConfigError where the server itself would speak TLS: probes and routes inside a cluster speak plain HTTP."""
+    if plan.serve.tls is not None:
+        raise ConfigError(
+            "`serve.tls` must not be set here: TLS ends before the pods, and probes ask them in plain HTTP.",
+            "Take it out of luban.yaml; name the certificate's Secret in the target's settings.",
+        )
 
 
 def name_of(plan: Deployment) -> str:
