@@ -204,7 +204,7 @@ def _nginx(plan: Deployment) -> dict[str, str]:
 
 
 def refuse_tls(plan: Deployment) -> None:
-    """Raise ConfigError where the server itself would speak TLS: probes and routes inside a cluster speak plain HTTP."""
+    """Raise ConfigError where the server itself would speak TLS: inside a cluster all ask it in plain HTTP."""
     if plan.serve.tls is not None:
         raise ConfigError(
             "`serve.tls` must not be set here: TLS ends before the pods, and probes ask them in plain HTTP.",
