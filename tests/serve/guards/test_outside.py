@@ -192,6 +192,8 @@ def test_a_quick_look_never_overlooks(loaded: tuple[Bundle, Bounds], row: dict[s
     for name, column in bounds._columns.items():
         if column.looks_inside(row[name]):
             assert column.reasons(parsed.columns[name][0]) == []
+    reasons = {name: column.reasons(parsed.columns[name][0]) for name, column in bounds._columns.items()}
+    assert bounds.outside(row) == [f"{name}: {reason}" for name, found in reasons.items() for reason in found]
 
 
 @pytest.mark.parametrize("size", [1000, 1001])

@@ -91,6 +91,8 @@ class Bounds:
     def __init__(self, bundle: Bundle, columns: Mapping[str, Mapping[str, Any]]) -> None:
         self._bundle = bundle
         self._columns = {name: _Column(columns[name]) for name in bundle.preprocess.names if name in columns}
+        self._ranges = [(name, *column.range) for name, column in self._columns.items() if column.range is not None]
+        self._others = {name for name, column in self._columns.items() if column.range is None}
 
     @classmethod
     def of(cls, bundle: Bundle) -> Bounds | None:
@@ -107,7 +109,14 @@ class Bounds:
         """Why a row is unlike those of training; nothing where it is like them, or no row at all."""
         if not isinstance(row, dict):
             return []
-        doubtful = [name for name, column in self._columns.items() if not column.looks_inside(row.get(name))]
+        # Most are numbers in their range, which is seen without a call for each.
+        look = {n for n, low, high in self._ranges if not (type(raw := row.get(n)) is float and low <= raw <= high)}
+        if self._others:
+            look |= self._others
+        elif not look:
+            return []
+        columns = self._columns
+        doubtful = [name for name in columns if name in look and not columns[name].looks_inside(row.get(name))]
         if not doubtful:
             return []
         parsed = self._bundle.values([row])
@@ -128,7 +137,7 @@ class _Column:
 
     def __init__(self, about: Mapping[str, Any]) -> None:
         self._may_miss = bool(about["missing"])
-        self._range: tuple[float, float] | None = tuple(about["range"]) if "range" in about else None
+        self.range: tuple[float, float] | None = tuple(about["range"]) if "range" in about else None
         self._length: tuple[float, float] | None = tuple(about["length"]) if "length" in about else None
         self._known = frozenset(about["known"]) if "known" in about else None
         self._seen: set[Any] = set()
@@ -139,8 +148,8 @@ class _Column:
         if raw is None:
             return self._may_miss
         kind = type(raw)
-        if self._range is not None:
-            return (kind is float or kind is int) and self._range[0] <= raw <= self._range[1]
+        if self.range is not None:
+            return (kind is float or kind is int) and self.range[0] <= raw <= self.range[1]
         if self._length is not None:
             return kind is str and self._length[0] <= len(raw) <= self._length[1]
         return self._known is None or (kind is str and raw in self._seen)
@@ -154,8 +163,8 @@ class _Column:
         """What is unlike training in a parsed value."""
         if value is None:
             return [] if self._may_miss else ["is missing, as it never was in training"]
-        if self._range is not None:
-            return _beyond(as_number(value), self._range, _shown(value), isinstance(value, (date, datetime)))
+        if self.range is not None:
+            return _beyond(as_number(value), self.range, _shown(value), isinstance(value, (date, datetime)))
         if self._length is not None:
             return _beyond(len(value), self._length, f"a text of {len(value)} characters", False, "shortest", "longest")
         if self._known is not None:

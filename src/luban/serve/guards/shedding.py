@@ -1,11 +1,14 @@
 """Shedding: requests that would only wait are sent away at once, so that the others are answered in time.
 
 A guard and a listener. At most so many requests are under way in one process; how many is found by what answers
-take (after CoDel, RFC 8289: not the average, but the *fastest* answer of a window tells whether there is a standing
-queue). Where even that takes longer than the target, fewer are let in; where not, more. Decided here:
+take. What one takes on a busy server is what is under way over what is answered a second (Little's law), so the bound
+is moved in proportion: by target over the median answer of a short window. Decided here:
 
+- the median, because a few large questions are no queue, and the fastest answer hides one: whoever comes last into a
+  batch waits for it alone;
 - the target is at least three times what an answer takes when nearly nobody asks, so that a slow model is not
   taken for a queue;
+- windows are short, because what is let in before the bound is known is late;
 - a request is sent away before its body is read, with 503 and `Retry-After`: that costs a small part of an answer,
   without which twice the load could not be shed;
 - nobody is put in line: under overload, to wait is to be late.
@@ -25,11 +28,13 @@ if TYPE_CHECKING:
     from luban.serve.desk import Leave
     from luban.serve.question import Entry, Question, Reply
 
-WINDOW_S = 0.1
+WINDOW_S = 0.03
 MIN_REPLIES = 8
 FEW = 2
 """Requests under way with which there is no queue."""
 ALLOWED_TIMES = 3.0
+MOST_LESS, MOST_MORE = 0.5, 1.25
+"""How far the bound moves in one window under load."""
 
 
 class Shedding:
@@ -44,8 +49,9 @@ class Shedding:
         self.under_way = 0
         self.num_shed = 0
         self._unloaded_s = float("inf")
-        self._fastest_s = float("inf")
-        self._num_replies = 0
+        self._taken: list[float] = []
+        """What the answers of this window took."""
+        self._has_shed = False
         self._peak = 0
         self._window_ends = time.monotonic() + WINDOW_S
 
@@ -53,6 +59,7 @@ class Shedding:
         """Raises Problem where too many are under way."""
         if self.under_way >= self.limit:
             self.num_shed += 1
+            self._has_shed = True
             detail = f"{self.under_way} requests are under way, and more would only wait."
             raise Problem("overloaded", detail, "Ask again in a second, or another server.", None, {"retry-after": "1"})
         self.under_way += 1
@@ -68,25 +75,26 @@ class Shedding:
         if self._target_s is None:
             return
         seconds = reply.seconds
-        if seconds < self._fastest_s:
-            self._fastest_s = seconds
+        self._taken.append(seconds)
         if seconds < self._unloaded_s:
             self._unloaded_s = seconds
         elif self._peak <= FEW:  # A version that is slower than the last is learnt over some answers.
             self._unloaded_s += 0.1 * (seconds - self._unloaded_s)
-        self._num_replies += 1
-        now = time.monotonic()
-        if now >= self._window_ends and self._num_replies >= MIN_REPLIES:
+        if len(self._taken) >= MIN_REPLIES and (now := time.monotonic()) >= self._window_ends:
             self._end_window(now)
 
     def _end_window(self, now: float) -> None:
         assert self._target_s is not None
         target = max(self._target_s, ALLOWED_TIMES * self._unloaded_s)
-        if self._fastest_s > target:
+        median = sorted(self._taken)[len(self._taken) // 2]
+        if median > target:
             # Of those that really came, so that a limit that was never reached shrinks at once.
-            share = max(0.5, target / self._fastest_s)
+            share = max(MOST_LESS, target / median)
             self.limit = max(self._least, int(min(self.limit, self._peak) * share))
+        elif self._has_shed:
+            share = min(MOST_MORE, target / max(median, 1e-6))
+            self.limit = min(self._most, max(self.limit + (share > 1.1), int(self.limit * share)))
         else:
             self.limit = min(self._most, self.limit + max(1, self.limit // 16))
-        self._fastest_s, self._num_replies, self._peak = float("inf"), 0, self.under_way
+        self._taken, self._has_shed, self._peak = [], False, self.under_way
         self._window_ends = now + WINDOW_S
