@@ -2,9 +2,9 @@
 
     python -m benchmarks.soak [--requests 1000000] [--quick]
 
-The demo's project is served as a user would, with an API key, and answers are kept in the ledger as the defaults
-say; 32 clients of `wrk` ask one review each, from another core where there is one. Resident memory is read ten
-times on the way. Memory is called flat if a line through what was read after the first third rises by less than a
+A released table model (`serve_models`) is served from its project as a user would, with an API key, and answers are
+kept in the ledger as the defaults say; 32 clients of `wrk` ask one row each, from another core where there is one.
+Resident memory is read ten times on the way. Memory is called flat if a line through what was read after the first third rises by less than a
 megabyte in 100,000 requests.
 """
 
@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures import emit
-from benchmarks.projects import LUBAN, STATE_IS_THE_PROJECTS, bundle_of, demo
-from luban.bundle.bundle import Bundle
+from benchmarks.projects import LUBAN, STATE_IS_THE_PROJECTS
+from benchmarks.serve_models import table
 
 NAME = "soak"
 CLIENTS, READINGS, PIECE_S = 32, 10, 5
@@ -69,15 +69,14 @@ def main() -> None:
     wrk = shutil.which("wrk")
     if wrk is None:
         raise SystemExit("wrk is not installed: apt-get install wrk")
-    project = demo()
-    rows = Bundle.load(bundle_of(project)).example_rows()
+    model = table()
     key = secrets.token_urlsafe(24)
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as place:
         script = Path(place) / "post.lua"
-        bodies = ", ".join(json.dumps(json.dumps({"rows": [row]})) for row in rows)
+        bodies = ", ".join(json.dumps(json.dumps({"rows": [row]})) for row in model.rows)
         script.write_text(LUA.format(key=key, bodies=bodies), "utf-8")
-        soak(wrk, script, project, key, wanted, cores)
+        soak(wrk, script, model.folder, key, wanted, cores)
 
 
 def soak(wrk: str, script: Path, project: Path, key: str, wanted: int, cores: list[int]) -> None:
