@@ -4,8 +4,8 @@
 
 A released table model (`serve_models`) is served from its project as a user would, with an API key, and answers are
 kept in the ledger as the defaults say; 32 clients of `wrk` ask one row each, from another core where there is one.
-Resident memory is read ten times on the way. Memory is called flat if a line through what was read after the first third rises by less than a
-megabyte in 100,000 requests.
+Resident memory is read ten times on the way. Memory is called flat if a line through what was read after the first
+third rises by less than a megabyte in 100,000 requests.
 """
 
 from __future__ import annotations
