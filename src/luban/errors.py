@@ -77,3 +77,17 @@ class ServeError(LubanError):
 
 class Denied(LubanError):
     """Policy does not allow this actor to do this to this object."""
+
+
+_PLAIN = {
+    "extra_forbidden": "is not known",
+    "missing": "must be there",
+    "model_type": "must be names with values, as {name: value}",
+    "model_attributes_type": "must be names with values, as {name: value}",
+    "dict_type": "must be names with values, as {name: value}",
+}
+
+
+def plain(kind: str, message: str) -> str:
+    """What a check of settings says (pydantic's `type` and `msg`), in words that name no class and no library."""
+    return _PLAIN.get(kind, message.removeprefix("Value error, ").removesuffix("."))

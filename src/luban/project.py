@@ -21,7 +21,7 @@ from luban.catalog import TASKS, Choice, Config, OneOf, nearest
 from luban.compress.config import CompressConfig
 from luban.data.config import DataConfig
 from luban.deploy.config import DeployConfig
-from luban.errors import ConfigError
+from luban.errors import ConfigError, plain
 from luban.evaluate.config import EvaluateConfig
 from luban.explain.config import ExplainConfig
 from luban.prepare.config import PrepareConfig
@@ -199,7 +199,7 @@ def _sentence(item: ErrorDetails, where: str, node: yaml.Node | None) -> str:
         return f"{where}{line}: there is no field `{field}`.{hint}"
     if item["type"] == "missing":
         return f"{where}{line}: `{field}` is required."
-    message = item["msg"].removeprefix("Value error, ").removesuffix(".")
+    message = plain(item["type"], item["msg"])
     given = item.get("input")
     shown = repr(given) if isinstance(given, (str, int, float, bool, type(None))) else type(given).__name__
     hint = " Write it in quotes." if item["type"] == "string_type" and isinstance(given, (int, float)) else ""

@@ -9,9 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from luban.bundle.bundle import Bundle
+from luban.bundle.write import with_reports
 from luban.catalog import TARGETS
 from luban.cli.main import app
 from luban.errors import ConfigError, UnknownName
+from luban.release.reports import PERSONAL_REPORTS
 from serve.tiny import write_tiny
 
 PROJECT = """\
@@ -106,3 +108,26 @@ def test_a_password_in_a_setting_is_refused_by_every_target(target: str, project
 def test_twice_in_the_list_is_refused(project: Path) -> None:
     with pytest.raises(ConfigError, match="twice"):
         deploy(project, "proxy", "--set", "deploy.targets=[vm, vm]")
+
+
+def test_pages_that_show_rows_stay_here(project: Path) -> None:
+    source, released = project / "bundle", project / "released"
+    reports = {"report.html": b"figures", "report-with-rows.html": b"rows", "errors.json": b"[]", "ranges.json": b"{}"}
+    with_reports(source, released, reports, {}, "", PERSONAL_REPORTS)
+    deploy(project, "container", "--bundle", str(released))
+    carried = project / "deploy/container/bundle"
+    assert sorted(path.name for path in (carried / "reports").iterdir()) == ["ranges.json", "report.html"]
+    assert Bundle.load(carried).identity == Bundle.load(released).identity
+    assert "reports/ranges.json" in Bundle.load(carried).manifest.personal
+
+
+def test_what_needs_the_ledger_is_said(project: Path) -> None:
+    words = ("--bundle", str(project / "bundle"), "--set", "serve.review.below=0.5", "--json")
+    (note,) = json.loads(deploy(project, "container", *words))["notes"]
+    assert "serve.review" in note
+    assert json.loads(deploy(project, "proxy", "--set", "serve.review.below=0.5", "--json"))["notes"] == []
+
+
+def test_a_load_that_cannot_be_planned_for(project: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--rps.*greater than 0.*-3"):
+        deploy(project, "plan", "--bundle", str(project / "bundle"), "--rps", "-3")

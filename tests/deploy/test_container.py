@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from luban import __version__
 from luban.bundle.bundle import Bundle
 from luban.deploy.base import Deployment
 from luban.deploy.container import Container
@@ -161,6 +162,9 @@ def base_root(root: Path) -> None:
     (root / "etc/pip.conf").write_text("[global]\nno-index = true\n")
 
 
+OWN = f"luban-{__version__}-py3-none-any.whl"
+
+
 def wheels(folder: Path, source: Path) -> None:
     """Luban's own wheel, and those of all that its core needs."""
     ignore = shutil.ignore_patterns("*.egg-info", "__pycache__")
@@ -179,10 +183,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     buildah, folder = program("buildah"), tmp_path_factory.mktemp("image")
     if os.getuid() != 0 or subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
         pytest.skip("an image is built and run by its root, which takes the right to mount")
-    import luban
-
     deployment = plan(ServeConfig(max_rows=77))
-    deployment = Deployment(**{**vars(deployment), "luban": luban.__version__, "pins": pins()})
+    deployment = Deployment(**{**vars(deployment), "luban": __version__, "pins": pins(), "wheel": OWN})
     write_tiny(folder / "tiny")
     write(folder / "context", Container().files(deployment), folder / "tiny")
     wheels(folder / "context" / "wheels", folder / "source")

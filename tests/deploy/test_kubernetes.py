@@ -125,3 +125,10 @@ def test_tls_ends_before_the_pods() -> None:
     for target in (Kubernetes(), KServe()):
         with pytest.raises(ConfigError, match=r"serve\.tls"):
             target.files(replace(plan(), serve=ServeConfig(tls=tls)))
+
+
+def test_the_number_of_pods_is_the_autoscalers_to_say() -> None:
+    (deployment,) = (one for one in Kubernetes().objects(plan(replicas=3)) if one["kind"] == "Deployment")
+    (scaler,) = (one for one in Kubernetes().objects(plan(replicas=3)) if one["kind"] == "HorizontalPodAutoscaler")
+    assert "replicas" not in deployment["spec"], "each `kubectl apply` would take back what the autoscaler said"
+    assert scaler["spec"]["minReplicas"] == 3

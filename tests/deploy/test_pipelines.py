@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
@@ -88,3 +89,14 @@ def test_secrets_are_named_and_nothing_is_released_from_a_proposal(kind: str) ->
         assert found["release"]["rules"] == [{"if": '$CI_COMMIT_BRANCH == "main"'}]
         assert found["stages"] == ["test", "release", "build", "rollout"]
         assert found["rollout"]["environment"] == {"name": "production"}
+
+
+@pytest.mark.parametrize("kind", ["github", "gitlab"])
+def test_a_luban_that_is_on_no_index(kind: str) -> None:
+    deployment = replace(plan(), wheel="luban-0.1.0-py3-none-any.whl")
+    target = TARGETS.resolve(kind)()
+    (file,) = target.files(deployment)
+    assert "luban[train,postgres]==" not in file.text
+    assert './wheels/luban-0.1.0-py3-none-any.whl[train,postgres]"' in file.text
+    assert "cp wheels/*.whl build/container/wheels/" in file.text
+    assert "wheels/luban-0.1.0-py3-none-any.whl" in target.next_steps(deployment)[0]

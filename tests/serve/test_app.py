@@ -82,8 +82,8 @@ def test_not_json(client: httpx.Client, body: str, offset: int) -> None:
         ({}, "/rows", "must be a list of objects, but got nothing"),
         ({"rows": {"text": "a"}}, "/rows", "but got an object"),
         ({"rows": [], "options": {"threshold": 2}}, "/options/threshold", "less than or equal to 1"),
-        ({"rows": [], "options": {"thresh": 0.5}}, "/options/thresh", "Extra inputs"),
-        ({"rows": [], "options": 5}, "/options", "valid dictionary"),
+        ({"rows": [], "options": {"thresh": 0.5}}, "/options/thresh", "is not known"),
+        ({"rows": [], "options": 5}, "/options", "names with values"),
     ],
 )
 def test_wrong_shape(client: httpx.Client, body: Any, pointer: str, words: str) -> None:

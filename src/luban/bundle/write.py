@@ -114,6 +114,15 @@ def with_reports(
     return _write(folder, manifest, added)
 
 
+def without(source: Path, folder: Path, names: Collection[str]) -> Manifest:
+    """Copy the bundle `source` into the empty `folder` without these reports. Identity is unchanged."""
+    old = read_manifest((source / MANIFEST).read_bytes(), str(source))
+    reports = [name for name in old.files if name.startswith("reports/") and name.removeprefix("reports/") not in names]
+    found = {name.removeprefix("reports/"): (source / name).read_bytes() for name in reports}
+    personal = [name for name in found if f"reports/{name}" in old.personal]
+    return with_reports(source, folder, found, {}, old.audit_head, personal)
+
+
 def with_graph(source: Path, folder: Path, graph: bytes) -> Manifest:
     """Copy the bundle `source`, of one stage, into the empty `folder` with another graph of the same inputs.
 

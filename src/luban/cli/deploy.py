@@ -12,6 +12,7 @@ from luban.cli.options import AsJson, ProjectPath, Sets
 
 if TYPE_CHECKING:
     from luban.deploy.base import Deployment, Target
+    from luban.deploy.sizing import SizingConfig
     from luban.deploy.write import Written
     from luban.workshop import Workshop
 
@@ -55,9 +56,13 @@ def write_target(
     as_json: AsJson = False,
 ) -> None:
     """Write the files of one target; nothing is started and nothing is sent anywhere."""
+    from tempfile import TemporaryDirectory
+
+    from luban.bundle.write import without
     from luban.catalog import TARGETS
     from luban.cli.options import open_workshop
     from luban.deploy.write import write
+    from luban.release.reports import ROW_REPORTS
 
     cls = TARGETS.resolve(target)
     shop = open_workshop(project, sets)
@@ -65,7 +70,37 @@ def write_target(
     plan, folder = _plan(shop, made, project, bundle)
     files = made.files(plan)
     at = to if to is not None else shop.folder / shop.project.deploy.to / target
-    _say(write(at, files, folder, force), made.next_steps(plan), as_json)
+    with TemporaryDirectory() as beside:
+        carried = None
+        if folder is not None:
+            # Pages that show rows of the data stay here: what is deployed is copied to more places than the data.
+            carried = Path(beside) / "bundle"
+            without(folder, carried, ROW_REPORTS)
+        done = write(at, files, carried, force)
+    _say(done, made.next_steps(plan), _notes(shop, made, plan, bundle is None), as_json)
+
+
+_IN_THE_LEDGER = ("records", "review", "jobs", "traffic")
+"""Sections of `serve` that servers without a ledger cannot follow."""
+
+
+def _notes(shop: Workshop, target: Target, plan: Deployment, has_ledger: bool) -> list[str]:
+    """What of the project servers that carry a bundle will not have: all that stands in the ledger."""
+    from luban.serve.guards.keyring import Keyring
+
+    if plan.config.model_from == "project" or not target.names_bundle:
+        return []
+    lost = [
+        f"`serve.{name}`" for name in _IN_THE_LEDGER if getattr(plan.serve, name) != type(getattr(plan.serve, name))()
+    ]
+    if has_ledger and Keyring(shop.home.ledger).records():
+        lost.insert(0, "the keys of `luban keys`")
+    if not lost:
+        return []
+    return [
+        f"These servers have no ledger: {', '.join(lost)} will have no effect there, and LUBAN_API_KEY is the only "
+        "key. To have them: `deploy.model_from: project`."
+    ]
 
 
 def _plan(shop: Workshop, target: Target, project: Path, bundle: Path | None) -> tuple[Deployment, Path | None]:
@@ -110,7 +145,7 @@ def plan(
     from luban.cli.options import open_workshop
     from luban.cli.said import emit
     from luban.deploy.capacity import capacity
-    from luban.deploy.sizing import SizingConfig, described, size
+    from luban.deploy.sizing import described, size
 
     shop = open_workshop(project, sets)
     folder = bundle if bundle is not None else _champion(shop)
@@ -118,7 +153,7 @@ def plan(
     settings = shop.project.deploy.plan.model_dump() | {
         name: value for name, value in said.items() if value is not None
     }
-    config = SizingConfig.model_validate(settings)
+    config = _sized(settings)
     if not as_json:
         typer.echo("Measuring one process on one core of this machine …")
     measured = capacity(folder, Bundle.load(folder).example_rows(), config.p95_ms, config.trial_s)
@@ -130,13 +165,27 @@ def plan(
             typer.echo(line)
 
 
-def _say(done: Written, steps: Any, as_json: bool) -> None:
+def _sized(settings: dict[str, Any]) -> SizingConfig:
+    from pydantic import ValidationError
+
+    from luban.deploy.sizing import SizingConfig
+    from luban.errors import ConfigError, plain
+
+    try:
+        return SizingConfig.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).replace("_", "-")
+        raise ConfigError(f"--{name}: {plain(first['type'], first['msg'])}, but got {first['input']!r}.") from None
+
+
+def _say(done: Written, steps: Any, notes: list[str], as_json: bool) -> None:
     from luban.cli.said import emit
 
     if as_json:
         emit({
             "folder": str(done.folder), "written": list(done.written), "kept": list(done.kept),
-            "removed": list(done.removed), "next": list(steps),
+            "removed": list(done.removed), "next": list(steps), "notes": notes,
         })  # fmt: skip
         return
     for path in done.written:
@@ -148,3 +197,5 @@ def _say(done: Written, steps: Any, as_json: bool) -> None:
     typer.echo("\nNext, in that folder:")
     for step in steps:
         typer.echo(f"  {step}")
+    for note in notes:
+        typer.echo(f"\nnote: {note}", err=True)

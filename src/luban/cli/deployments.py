@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from luban.cli.options import AsJson, ProjectPath, open_workshop
-from luban.errors import ConfigError
+from luban.errors import ConfigError, plain
 
 if TYPE_CHECKING:
     from luban.release.deployments import Deployments, Standing
@@ -216,8 +216,11 @@ def _ruled(kind: type[Any], said: dict[str, Any]) -> Any:
         return kind.model_validate({name: value for name, value in said.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0] if first["loc"] else "steps").replace("_", "-")
-        raise ConfigError(f"--{name}: {first['msg']}, but got {first['input']!r}.") from None
+        told = plain(first["type"], first["msg"])
+        if not first["loc"]:  # what settings must be together; it says what it got
+            raise ConfigError(f"--steps: {told}.") from None
+        name = str(first["loc"][0]).replace("_", "-")
+        raise ConfigError(f"--{name}: {told}, but got {first['input']!r}.") from None
 
 
 def _said(standing: Standing, as_json: bool) -> None:
@@ -230,7 +233,9 @@ def _said(standing: Standing, as_json: bool) -> None:
         emit({**found, "shares": split, "shadows": shadows})
         return
     beside = ", ".join(f"version {number} {share:.4g}" for number, share in split.items())
-    typer.echo(f"{standing.model}: champion is version {standing.champion}; beside it {beside or 'nobody'}.")
+    silent = ", ".join(f"version {number}" for number in standing.shadows)
+    unheard = f"; asked without being heard: {silent}" if silent else ""
+    typer.echo(f"{standing.model}: champion is version {standing.champion}; beside it {beside or 'nobody'}{unheard}.")
 
 
 def _print(found: dict[str, Any]) -> None:

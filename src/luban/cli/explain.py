@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from luban.cli.options import AsJson, ProjectPath
-from luban.errors import ConfigError
+from luban.errors import ConfigError, plain
 
 if TYPE_CHECKING:
     from luban.bundle.bundle import Bundle
@@ -135,7 +135,9 @@ def _checked(method: str, settings: dict[str, object]) -> dict[str, object]:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         known = ", ".join(config.model_fields) or "none"
-        raise ConfigError(f"--option `{field}`: {first['msg']}.", f"Settings of this method: {known}.") from None
+        raise ConfigError(
+            f"--option `{field}`: {plain(first['type'], first['msg'])}.", f"Settings of this method: {known}."
+        ) from None
     return settings
 
 

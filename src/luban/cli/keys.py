@@ -64,7 +64,7 @@ def list_keys(project: ProjectPath = HERE, as_json: AsJson = False) -> None:
     elif not rows:
         typer.echo("There is no API key yet. Make one: luban keys create --name NAME")
     else:
-        table(rows)
+        table([{**row, "created": row["created"][:10], "expires": row["expires"][:10]} for row in rows])
 
 
 @app.command()
@@ -88,7 +88,7 @@ def revoke(
 def _limit(rate: float | None, burst: int) -> LimitConfig | None:
     from pydantic import ValidationError
 
-    from luban.errors import ConfigError
+    from luban.errors import ConfigError, plain
     from luban.serve.guards.limits_config import LimitConfig
 
     if rate is None:
@@ -101,7 +101,9 @@ def _limit(rate: float | None, burst: int) -> LimitConfig | None:
         return LimitConfig(rate_per_s=rate, burst=burst)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"--rate, --burst: {first['msg']}, but got {first['input']!r}.") from None
+        raise ConfigError(
+            f"--rate, --burst: {plain(first['type'], first['msg'])}, but got {first['input']!r}."
+        ) from None
 
 
 def _row(record: KeyRecord) -> dict[str, Any]:

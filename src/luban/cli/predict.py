@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from luban.cli.options import AsJson, ProjectPath
-from luban.errors import ConfigError
+from luban.errors import ConfigError, plain
 
 if TYPE_CHECKING:
     from luban.bundle.bundle import Bundle
@@ -73,7 +73,9 @@ def _options(bundle: Bundle, given: list[str]) -> Any:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         known = ", ".join(bundle.task.Options.model_fields) or "none"
-        raise ConfigError(f"--option `{field}`: {first['msg']}.", f"Options of this task: {known}.") from None
+        raise ConfigError(
+            f"--option `{field}`: {plain(first['type'], first['msg'])}.", f"Options of this task: {known}."
+        ) from None
 
 
 class _progress:  # noqa: N801

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from luban.cli.options import AsJson, ProjectPath, Sets
-from luban.errors import ConfigError
+from luban.errors import ConfigError, plain
 
 if TYPE_CHECKING:
     from luban.serve.config import ServeConfig
@@ -124,4 +124,6 @@ def _with(config: ServeConfig, said: dict[str, object]) -> ServeConfig:
         return ServeConfig.model_validate({**config.model_dump(), **said})
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"--{first['loc'][0]}: {first['msg']}, but got {first['input']!r}.") from None
+        raise ConfigError(
+            f"--{first['loc'][0]}: {plain(first['type'], first['msg'])}, but got {first['input']!r}."
+        ) from None

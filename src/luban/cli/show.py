@@ -25,7 +25,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> None:
 
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for name in rows[0] if rows else ():
-        shown.add_column(name, overflow="fold")
+        shown.add_column(name, overflow="fold", no_wrap=name == "id")  # what is copied stays in one piece
     for row in rows:
         shown.add_row(*("" if value is None else str(value) for value in row.values()))
     Console().print(shown)

@@ -121,7 +121,12 @@ class Wire:
     def _unreachable(self, lost: Exception) -> Unreachable:
         place = self._host if self._port is None else f"{self._host}:{self._port}"
         reason = str(lost) or type(lost).__name__
-        return Unreachable(f"No answer from {place}: {reason}.", "Look whether the server runs, and at this address.")
+        todo = "Look whether the server runs, and at this address."
+        if isinstance(lost, ssl.SSLCertVerificationError):
+            todo = "Name the certificate, or that of its authority, as `ca_file`; it must be for this host."
+        elif self._tls is None and isinstance(lost, http.client.RemoteDisconnected):
+            todo = "Look into the server's log; if it speaks TLS, begin the address with https."
+        return Unreachable(f"No answer from {place}: {reason}.", todo)
 
     @contextlib.contextmanager
     def stream(self, ask: Ask, timeout_s: float | None = None) -> Iterator[BinaryIO]:

@@ -55,12 +55,20 @@ class Deployment:
     project: str = ""
     language: Literal["en", "zh"] = "en"
     """Language of alerts and dashboards."""
+    wheel: str = ""
+    """File name of Luban's own wheel, where it was not installed from an index; else ""."""
 
     @property
     def image(self) -> str:
         """Name and tag of the image; the tag is the bundle's identity, so that another model is another image."""
         name = self.config.image or self.name
         return name if ":" in name.rpartition("/")[2] else f"{name}:{self.identity[:12] or 'latest'}"
+
+    def install(self, extras: Sequence[str]) -> str:
+        """What pip is told to install. A wheel is named by its path: no index is asked for that name, where somebody
+        else's package might answer to it."""
+        brackets = f"[{','.join(extras)}]" if extras else ""
+        return f"./wheels/{self.wheel}{brackets}" if self.wheel else f"luban{brackets}=={self.luban}"
 
     @property
     def environment(self) -> dict[str, str]:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pydantic import Field, field_validator
 
 from luban.deploy.base import Deployment, File, Target
-from luban.deploy.container import PORT, Container, image_files
+from luban.deploy.container import PORT, Container, image_files, state_steps, wheel_steps
 from luban.deploy.proxies.front import FILES, behind_proxy, proxy_file, stop_s
 from luban.deploy.proxies.target import ProxySettings, front_of
 from luban.deploy.templates import render
@@ -88,6 +88,9 @@ class Compose(Target):
             "openssl rand -hex 32 >secrets/api_key; openssl rand -hex 16 >secrets/grafana_password",
             f"cp CERTIFICATE secrets/cert.pem; cp PRIVATE-KEY secrets/cert.pem.key     # of {plan.config.host}",
             "chmod 444 secrets/*",
+            *wheel_steps(plan),
+            *(("docker compose build",) if plan.config.model_from == "project" else ()),
+            *state_steps(plan, f"{plan.name.replace('.', '-')}_state", Container.Config().user),
             "docker compose up --build --detach --wait",
         )
 

@@ -43,9 +43,13 @@ class Container(Target):
 
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """Build and run."""
-        mount = "" if self._baked(plan) or plan.config.model_from == "project" else " -v ./bundle:/bundle:ro"
+        mount = "" if self._baked(plan) else " -v ./bundle:/bundle:ro"
+        if plan.config.model_from == "project":
+            mount = f" -v {plan.name}-state:/state"
         return (
+            *wheel_steps(plan),
             f"docker build -t {plan.image} .          # or: buildah bud -t {plan.image} .",
+            *state_steps(plan, f"{plan.name}-state", self.config.user),
             f"docker run --read-only --tmpfs /tmp --cap-drop ALL --env-file keys.env{mount} "
             f"-p {PORT}:{PORT} {plan.image}",
         )
@@ -65,15 +69,38 @@ def image_files(kind: str, plan: Deployment, config: Container.Config, baked: bo
     ]
 
 
+_WHEELS = """\
+# Wheels in this folder are taken where no index has them. Luban's own, where it is on no index:
+#     pip wheel --no-deps --wheel-dir . FOLDER-OR-URL-OF-LUBAN
+"""
+
+
+def wheel_steps(plan: Deployment) -> tuple[str, ...]:
+    """How Luban's own wheel is made, where no index has it."""
+    if not plan.wheel:
+        return ()
+    return ("pip wheel --no-deps --wheel-dir wheels LUBAN          # the folder or URL that Luban was installed from",)
+
+
+def state_steps(plan: Deployment, volume: str, user: int) -> tuple[str, ...]:
+    """How a new volume gets the state that servers follow; nothing where the bundle is carried along."""
+    if plan.config.model_from != "project":
+        return ()
+    return (
+        "# once the image is built, the state: from a backup (luban backup), or LUBAN_LEDGER and LUBAN_STORE elsewhere",
+        f"docker run --rm --user 0 --entrypoint sh -v {volume}:/state -v ./BACKUP:/backup:ro {plan.image} "
+        f"-c 'luban restore /backup --project /project && chown -R {user}:{user} /state'",
+    )
+
+
 def requirements(kind: str, plan: Deployment) -> list[File]:
     """What Luban is installed from, and the project file where servers read it."""
-    extras = f"[{','.join(plan.config.extras)}]" if plan.config.extras else ""
     pins = "".join(f"{name}=={version}\n" for name, version in plan.pins.items())
     top = header(kind, plan) + "\n"
     files = [
-        File("requirements.txt", f"{top}luban{extras}=={plan.luban}\n"),
+        File("requirements.txt", f"{top}{plan.install(plan.config.extras)}\n"),
         File("constraints.txt", f"{top}# Versions on the machine that wrote this.\n{pins}"),
-        File("wheels/README.txt", f"{top}# Wheels in this folder are found before any index is asked.\n"),
+        File("wheels/README.txt", f"{top}{_WHEELS}"),
     ]
     if plan.config.model_from == "project":
         files.append(File("luban.yaml", f"{top}{plan.project}"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from luban import __version__
 from luban.deploy.base import Deployment
-from luban.deploy.pins import pins
+from luban.deploy.pins import own_wheel, pins
 
 if TYPE_CHECKING:
     from luban.project import Project
@@ -26,4 +26,5 @@ def of_project(project: Project, text: str) -> Deployment:
         pins=pins(project.deploy.extras),
         project=text,
         language=project.language,
+        wheel=own_wheel(__version__),
     )

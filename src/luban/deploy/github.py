@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from luban.deploy.base import Deployment, File, Target
-from luban.deploy.pipeline import KUBECONFIG, Jobs, PipelineConfig, jobs, pipeline_file, secrets
+from luban.deploy.pipeline import KUBECONFIG, Jobs, PipelineConfig, jobs, pipeline_file, secrets, wheel_steps
 
 KIND, PATH = "github", ".github/workflows/luban.yaml"
 _CHECKOUT = {"uses": "actions/checkout@v4"}
@@ -30,6 +30,7 @@ class GitHub(Target):
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
         return [
+            *wheel_steps(plan),
             "Put the folder .github at the root of the repository.",
             f"Set the repository's secrets: {', '.join(secrets(self.config))}.",
             f"Say in its environment `{self.config.environment}` who must approve.",

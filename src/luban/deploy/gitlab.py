@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from luban.deploy.base import Deployment, File, Target
-from luban.deploy.pipeline import KUBECONFIG, Jobs, PipelineConfig, jobs, pipeline_file, secrets
+from luban.deploy.pipeline import KUBECONFIG, Jobs, PipelineConfig, jobs, pipeline_file, secrets, wheel_steps
 
 KIND, PATH = "gitlab", ".gitlab-ci.yml"
 _KUBECTL = "bitnami/kubectl:latest"
@@ -26,6 +26,7 @@ class GitLab(Target):
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
         return [
+            *wheel_steps(plan),
             "Put .gitlab-ci.yml at the root of the repository, or `include` it.",
             f"Set masked variables: {', '.join(secrets(self.config))}.",
             f"Protect the environment `{self.config.environment}`, and say who may deploy to it.",

@@ -81,9 +81,11 @@ class KServe(Target):
         """See Target."""
         namespace, name = self.config.namespace, name_of(plan)
         secret = self.config.keys_secret or name
+        follows = plan.config.model_from == "project"
+        more = " --from-literal=LUBAN_LEDGER=… --from-literal=LUBAN_STORE=…" if follows else ""
         return [
             f"Build the image (luban deploy container) and push it as {plan.image}.",
-            f"kubectl -n {namespace} create secret generic {secret} --from-literal=LUBAN_API_KEY=…",
+            f"kubectl -n {namespace} create secret generic {secret} --from-literal=LUBAN_API_KEY=…{more}",
             "kubectl apply -f .",
             f"kubectl -n {namespace} get inferenceservice {name}",
         ]

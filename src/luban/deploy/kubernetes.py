@@ -123,8 +123,8 @@ class Kubernetes(Target):
                 "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}],
             },
         }
+        # No `replicas`: their number is the autoscaler's to say, and each `kubectl apply` would take back what it said.
         spec = {
-            "replicas": plan.config.replicas,
             "revisionHistoryLimit": 5,
             "selector": {"matchLabels": selector(plan)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},

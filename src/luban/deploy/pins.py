@@ -35,6 +35,15 @@ def pins(extras: tuple[str, ...] = ()) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def own_wheel(version: str) -> str:
+    """File name of Luban's wheel, where this one came from a folder, a file or a repository; "" from an index.
+
+    PEP 610: pip leaves `direct_url.json` beside what it did not take from an index.
+    """
+    found = importlib.metadata.distributions(name="luban")
+    return f"luban-{version}-py3-none-any.whl" if any(one.read_text("direct_url.json") for one in found) else ""
+
+
 def _wanted(requirement: str, extra: str) -> list[tuple[str, str]]:
     """Name and extras of a requirement; none if it belongs to another extra than `extra`."""
     what, _, marker = requirement.partition(";")

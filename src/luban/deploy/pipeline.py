@@ -53,13 +53,14 @@ _ASK = " && ".join(f'test -n "${name}"' for name in NEEDED)
 
 def jobs(plan: Deployment, config: PipelineConfig) -> Jobs:
     """The commands. `$IMAGE` is the image's full name, which the host's own part sets."""
-    extras = ",".join(dict.fromkeys((*config.extras, *plan.config.extras)))
+    extras = tuple(dict.fromkeys((*config.extras, *plan.config.extras)))
+    wheels = ("cp wheels/*.whl build/container/wheels/",) if plan.wheel else ()
     where = f"-n {namespace_of(plan)}"
     return Jobs(
-        install=f'python -m pip install "luban[{extras}]=={plan.luban}"',
+        install=f'python -m pip install "{plan.install(extras)}"',
         test=("luban doctor", "luban evaluate"),
         release=(f"{_ASK} || {{ echo 'Set the secrets LUBAN_LEDGER and LUBAN_STORE.' >&2; exit 1; }}", "luban run"),
-        image=("luban deploy container --to build/container", 'docker build -t "$IMAGE" build/container'),
+        image=("luban deploy container --to build/container", *wheels, 'docker build -t "$IMAGE" build/container'),
         rollout=(
             'luban deploy kubernetes --set "deploy.image=$IMAGE" --to build/kubernetes',
             "kubectl apply -k build/kubernetes",
@@ -71,6 +72,11 @@ def jobs(plan: Deployment, config: PipelineConfig) -> Jobs:
 def pipeline_file(kind: str, path: str, plan: Deployment, pipeline: Mapping[str, Any]) -> list[File]:
     """The one file of a pipeline."""
     return [File(path, written(pipeline, header(kind, plan)))]
+
+
+def wheel_steps(plan: Deployment) -> Steps:
+    """Where the pipeline finds Luban, if no index has it."""
+    return (f"Put Luban's wheel into the repository, as wheels/{plan.wheel}: no index has it.",) if plan.wheel else ()
 
 
 def secrets(config: PipelineConfig) -> Steps:

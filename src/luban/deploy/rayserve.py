@@ -62,9 +62,12 @@ class Ray(Target):
 
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
+        follows = plan.config.model_from == "project"
+        what = "project's folder" if follows else "bundle"
+        keys = "LUBAN_API_KEY, LUBAN_LEDGER and LUBAN_STORE" if follows else "LUBAN_API_KEY"
         return [
-            f"Put the bundle at {self.config.bundle_at} on every machine, or into the cluster's image.",
-            "Give the machines LUBAN_API_KEY in their environment.",
+            f"Put the {what} at {self.config.bundle_at} on every machine, or into the cluster's image.",
+            f"Give the machines {keys} in their environment.",
             "serve deploy serve.yaml",
         ]
 

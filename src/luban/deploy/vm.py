@@ -13,7 +13,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from luban.deploy.base import BUNDLE, Deployment, File, Target
-from luban.deploy.container import requirements
+from luban.deploy.container import requirements, wheel_steps
 from luban.deploy.proxies.front import FILES, behind_proxy, proxy_file, stop_s
 from luban.deploy.proxies.target import CHECKS, ProxySettings, front_of
 from luban.deploy.templates import header, render
@@ -73,6 +73,7 @@ class Vm(Target):
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
         return (
+            *wheel_steps(plan),
             "Copy this folder to the machine, and run there as root: ./install.sh",
             f"Put a certificate for {plan.config.host} to {self.config.certificate} (README.md says how).",
         )

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 ERRORS = "errors.json"
 EXPLAINED = "explained.json"
 WITH_ROWS = "report-with-rows.html"
-PERSONAL_REPORTS = (ERRORS, EXPLAINED, WITH_ROWS, RANGES)
+ROW_REPORTS = (ERRORS, EXPLAINED, WITH_ROWS)
+"""Reports that show rows, for people who may see the data; no server needs them."""
+PERSONAL_REPORTS = (*ROW_REPORTS, RANGES)
 """Reports that hold rows' own values, or extremes of them."""
 
 

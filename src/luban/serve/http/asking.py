@@ -18,6 +18,7 @@ import orjson
 from pydantic import ValidationError
 
 from luban.catalog import nearest
+from luban.errors import plain
 from luban.serve.http.problems import Problem
 from luban.serve.question import Entry, Question, Reply
 
@@ -88,7 +89,7 @@ def read_options(found: Mapping[str, Any] | None, options: type[TaskOptions]) ->
         return options.model_validate(found)
     except ValidationError as error:
         faults = [
-            {"pointer": "/".join(["/options", *map(str, one["loc"])]), "detail": one["msg"]}
+            {"pointer": "/".join(["/options", *map(str, one["loc"])]), "detail": plain(one["type"], one["msg"])}
             for one in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         known = ", ".join(f"`{name}`" for name in options.model_fields) or "none for this model"

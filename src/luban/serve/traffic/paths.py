@@ -16,7 +16,7 @@ import orjson
 from pydantic import Field, ValidationError
 
 from luban.catalog import Config
-from luban.errors import Denied, ReleaseError
+from luban.errors import Denied, ReleaseError, plain
 from luban.policy.rules import Actor
 from luban.release.deployments import Deployments
 from luban.release.rollout import CanaryRule, TestRule
@@ -188,7 +188,7 @@ def _read(asked: type[Config], body: bytes, request: Request) -> Config:
         return asked.model_validate(json_of(body) if body else {})
     except ValidationError as error:
         faults = [
-            {"pointer": "/".join(["", *map(str, one["loc"])]), "detail": one["msg"]}
+            {"pointer": "/".join(["", *map(str, one["loc"])]), "detail": plain(one["type"], one["msg"])}
             for one in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         told_of = "; ".join(f"{one['pointer']}: {one['detail']}" for one in faults)
