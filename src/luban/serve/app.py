@@ -66,6 +66,7 @@ class App:
         self.guarding = Guarding(config, door)
         self.metrics.add(self.guarding)
         self._batcher = Batcher(config.num_threads, config.max_waiting, config.batching, self.guarding.breaker)
+        self.guarding.shedding.queue = self._batcher.queue
         self._learning = Learning(fleet, config, home)
         self._learning.tell(self.metrics)
         self._deployed = Deployed(fleet, config, home)

@@ -129,6 +129,10 @@ class Batcher:
         """Seconds that the oldest batch has been at work in a thread; 0 where there is none."""
         return time.monotonic() - min(self._at_work.values()) if self._at_work else 0.0
 
+    def queue(self) -> tuple[int, float]:
+        """How many small questions wait, and for how long the oldest batch has been at work in a thread."""
+        return sum(len(group.light) for group in self._groups.values()), self.longest_s()
+
     def submit(
         self,
         served: Served,

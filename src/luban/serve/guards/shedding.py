@@ -8,7 +8,9 @@ is moved in proportion: by target over the median answer of a short window. Deci
   batch waits for it alone;
 - the target is at least three times what an answer takes when nearly nobody asks, so that a slow model is not
   taken for a queue;
-- windows are short, because what is let in before the bound is known is late;
+- windows are short, because what is let in before the bound is known is late; and while small questions wait behind a
+  batch that has been at work for as long as the target, which no answer tells of yet, no more come in. What is slow by
+  itself (an upload, a model that is loaded, reasons) has no part in that: it would let few clients lock out all;
 - a request is sent away before its body is read, with 503 and `Retry-After`: that costs a small part of an answer,
   without which twice the load could not be shed;
 - nobody is put in line: under overload, to wait is to be late.
@@ -25,6 +27,8 @@ from luban.serve.guards.limits_config import LimitsConfig
 from luban.serve.http.problems import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from luban.serve.desk import Leave
     from luban.serve.question import Entry, Question, Reply
 
@@ -54,10 +58,12 @@ class Shedding:
         self._has_shed = False
         self._peak = 0
         self._window_ends = time.monotonic() + WINDOW_S
+        self.queue: Callable[[], tuple[int, float]] = lambda: (0, 0.0)
+        """Small questions that wait for a thread, and how long it has been at work."""
 
     def enter(self, entry: Entry) -> Leave:
         """Raises Problem where too many are under way."""
-        if self.under_way >= self.limit:
+        if self.under_way >= self.limit or (self.under_way >= self._least and self._is_stuck()):
             self.num_shed += 1
             self._has_shed = True
             detail = f"{self.under_way} requests are under way, and more would only wait."
@@ -69,6 +75,16 @@ class Shedding:
 
     def _leave(self) -> None:
         self.under_way -= 1
+
+    def _is_stuck(self) -> bool:
+        if self._target_s is None:
+            return False
+        waiting, since_s = self.queue()
+        return waiting >= self._least and since_s > self._target()
+
+    def _target(self) -> float:
+        assert self._target_s is not None
+        return max(self._target_s, ALLOWED_TIMES * self._unloaded_s)
 
     def answered(self, question: Question, reply: Reply) -> None:
         """Learn what an answer took."""
@@ -84,8 +100,7 @@ class Shedding:
             self._end_window(now)
 
     def _end_window(self, now: float) -> None:
-        assert self._target_s is not None
-        target = max(self._target_s, ALLOWED_TIMES * self._unloaded_s)
+        target = self._target()
         median = sorted(self._taken)[len(self._taken) // 2]
         if median > target:
             # Of those that really came, so that a limit that was never reached shrinks at once.
