@@ -98,3 +98,10 @@ def test_refused(folder: Path, words: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         run(folder, "create", "--name", "app", *words)
     assert "no API key yet" in run(folder, "list")
+
+
+def test_a_model_that_nobody_released_is_said(folder: Path) -> None:
+    done = CliRunner().invoke(app, ["keys", "create", "--name", "x", "--models", "revews", "--project", str(folder)])
+    assert done.exit_code == 0
+    assert "`revews`" in done.stderr
+    assert "revews" not in done.stdout

@@ -132,3 +132,12 @@ def test_the_number_of_pods_is_the_autoscalers_to_say() -> None:
     (scaler,) = (one for one in Kubernetes().objects(plan(replicas=3)) if one["kind"] == "HorizontalPodAutoscaler")
     assert "replicas" not in deployment["spec"], "each `kubectl apply` would take back what the autoscaler said"
     assert scaler["spec"]["minReplicas"] == 3
+
+
+def test_files_of_jobs_come_through() -> None:
+    def body(deployment: Deployment) -> str:
+        (ingress,) = (one for one in Kubernetes().objects(deployment) if one["kind"] == "Ingress")
+        return str(ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"])
+
+    assert body(plan()) == str(8 * 2**20)
+    assert body(plan(model_from="project")) == str(100 * 2**20)

@@ -161,3 +161,12 @@ def test_trees_that_are_dropped_meanwhile_stop_nothing(tmp_path: Path) -> None:
         stop.set()
         thread.join()
     assert all(one.num_trees >= 1 for one in found)
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    home = Home.open(tmp_path / "home")
+    home.ledger.audit_head()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError, match="cannot"):
+        back_up(home, tmp_path / "file" / "backups", 3)
+    assert (tmp_path / "file").read_text() == "mine"

@@ -48,6 +48,13 @@ def create(
         return
     typer.echo(key)
     typer.echo(f"This is the one time that it is shown. Revoke it with: luban keys revoke {record.id}", err=True)
+    unknown = ", ".join(f"`{one}`" for one in sorted(set(named or ()) - set(shop.registry.models())))
+    if unknown:
+        typer.echo(f"note: nothing is released under the name {unknown} yet; was that meant?", err=True)
+
+
+_SHOWN = ("id", "name", "role", "models", "limit", "state")
+"""What a terminal has room for; --json has all."""
 
 
 @app.command("list")
@@ -64,7 +71,7 @@ def list_keys(project: ProjectPath = HERE, as_json: AsJson = False) -> None:
     elif not rows:
         typer.echo("There is no API key yet. Make one: luban keys create --name NAME")
     else:
-        table([{**row, "created": row["created"][:10], "expires": row["expires"][:10]} for row in rows])
+        table([{**{name: row[name] for name in _SHOWN}, "expires": row["expires"][:10]} for row in rows])
 
 
 @app.command()

@@ -195,8 +195,13 @@ class Kubernetes(Target):
 def _nginx(plan: Deployment) -> dict[str, str]:
     """What the NGINX ingress controller is told; asking a model twice does no harm, so another server may be asked."""
     prefix = "nginx.ingress.kubernetes.io"
+    largest = plan.serve.max_body_bytes
+    if (
+        _follows(plan) and plan.serve.jobs.enabled
+    ):  # files of jobs; the servers hold all other bodies to their own limit
+        largest = max(largest, int(plan.serve.jobs.max_file_mb * 2**20))
     return {
-        f"{prefix}/proxy-body-size": str(plan.serve.max_body_bytes),
+        f"{prefix}/proxy-body-size": str(largest),
         f"{prefix}/proxy-next-upstream": "error timeout http_502 http_503 non_idempotent",
         f"{prefix}/proxy-next-upstream-tries": "2",
         f"{prefix}/ssl-redirect": "true",

@@ -40,6 +40,16 @@ class Backup:
     removed: tuple[str, ...] = ()
 
 
+def _make(to: Path) -> None:
+    try:
+        make_folder(to)
+    except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:
+        raise StoreError(
+            f"The folder for backups must be one that can be made, but `{to}` cannot: {error.strerror}.",
+            "Name another folder.",
+        ) from None
+
+
 def back_up(home: Home, to: Path, keep: int) -> Backup:
     """Copy the state below `to`, under the time (UTC), and remove all backups but the newest `keep`.
 
@@ -49,7 +59,7 @@ def back_up(home: Home, to: Path, keep: int) -> Backup:
     if not ledger.is_file():
         raise StoreError(f"There is no ledger at `{ledger}`, so there is nothing to back up.", "Name another project.")
     with writing("the backup", to), _private():
-        make_folder(to.absolute())
+        _make(to.absolute())
         before = _backups(to)
         for left in to.glob(f"*{_PARTIAL}"):
             remove(left)
