@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luban.data.table import Table
-from luban.serve.batches.batching import Batcher
+from luban.serve.batches.batching import FEW, MOST_LOOKS, Batcher
 from luban.serve.batches.batching_config import BatchingConfig
 from luban.serve.batches.pace import ENOUGH, TRY_AGAIN, Pace
 from luban.serve.fleet.served import Served
@@ -322,3 +322,31 @@ class TestPace:
             pace.seen(size, seconds)
         assert 1 <= pace.largest(most) <= most
         assert pace.expected(most) >= 0
+
+
+def test_while_more_come_the_loop_looks_again_and_not_for_ever() -> None:
+    bundle = Doubling()
+
+    async def body(batcher: Batcher) -> None:
+        served = served_by(bundle)
+        futures = [batcher.submit(served, rows(n), None, ALWAYS) for n in range(FEW)]
+        for n in range(FEW, 40):  # one more in each turn of the loop
+            await asyncio.sleep(0)
+            futures.append(batcher.submit(served, rows(n), None, ALWAYS))
+        await asyncio.gather(*futures)
+        assert [future.result() for future in futures] == [[{"twice": 2 * n}] for n in range(40)]
+
+    run(body)
+    first = len(bundle.batches[0])
+    assert FEW < first <= FEW + MOST_LOOKS + 1
+
+
+def test_a_lone_question_is_asked_at_the_first_look() -> None:
+    bundle = Doubling()
+
+    async def body(batcher: Batcher) -> None:
+        future = batcher.submit(served_by(bundle), rows(1), None, ALWAYS)
+        await asyncio.sleep(0)
+        assert future.done()
+
+    run(body)
