@@ -182,7 +182,7 @@ class TestNobodyWorks:
             ("", {"content-type": "application/json"}, b"[]", 422, "list `rows`"),
             ("", {"content-type": "application/json"}, b'{"rows": [], "x": 1}', 422, "no member `x`"),
             ("", {"content-type": "application/json"}, b'{"rows": [], "model": 1}', 422, "must be text"),
-            ("", {"content-type": "application/json"}, b'{"rows": [], "options": 1}', 422, "valid dictionary"),
+            ("", {"content-type": "application/json"}, b'{"rows": [], "options": 1}', 422, "names with values"),
         ],
     )
     def test_what_is_refused(
