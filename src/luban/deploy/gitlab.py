@@ -57,11 +57,7 @@ class GitLab(Target):
                 "rules": on_branch,
                 "image": "docker:28",
                 "services": ["docker:28-dind"],
-                "script": [
-                    _LOGIN,
-                    *build,
-                    'docker push "$IMAGE"',
-                ],
+                "script": [_LOGIN, *build, 'docker push "$IMAGE"'],
             },
         }
         if with_rollout:
