@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from luban.serve.server import serving
 from luban.store.blobs import Store
 from luban.store.home import Home
 from luban.store.ledger import Ledger
+from ports import free_port
 
 KEY = "0123456789abcdef"
 
@@ -232,8 +232,7 @@ def test_a_connection_that_the_server_closed_is_no_error(fake: Callable[..., tup
 
 
 def test_nobody_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_port()}"
     with Client(url, timeout_s=0.5) as client:
         assert not client.is_ready()
         with pytest.raises(Unreachable, match="No answer from 127"):

@@ -33,14 +33,6 @@ def program(name: str) -> str:
     return found
 
 
-def free_ports(num: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(num)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-
-
 def wait_for(what: Callable[[], bool], why: str, log: Path | None = None) -> None:
     deadline = time.monotonic() + WAIT_S
     while not what():

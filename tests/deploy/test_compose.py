@@ -21,9 +21,10 @@ from luban.deploy.compose import CERTIFICATE, Compose
 from luban.deploy.write import write
 from luban.errors import ConfigError
 from luban.serve.config import ServeConfig
+from ports import free_ports
 
 from .plans import plan
-from .running import COMMANDS, certificate, free_ports, program
+from .running import COMMANDS, certificate, program
 
 CASES = [(mode, proxy) for mode in ("bundle", "project") for proxy in ("nginx", "haproxy")]
 

@@ -25,10 +25,11 @@ from luban.deploy.container import Container
 from luban.deploy.pins import pins
 from luban.deploy.write import write
 from luban.serve.config import ServeConfig
+from ports import free_ports
 from serve.tiny import write_tiny
 
 from .plans import plan
-from .running import free_ports, program
+from .running import program
 
 KNOWN = (
     "ARG", "FROM", "ENV", "COPY", "RUN", "LABEL", "USER", "WORKDIR", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK",

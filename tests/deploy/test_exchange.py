@@ -22,10 +22,11 @@ import pytest
 from luban.deploy.vm import PLACES, Vm
 from luban.deploy.write import write
 from luban.serve.config import ServeConfig
+from ports import free_ports
 from serve.tiny import write_tiny
 
 from .plans import plan
-from .running import ASK, COMMANDS, LUBAN, Clients, free_ports, listens, process, program, wait_for
+from .running import ASK, COMMANDS, LUBAN, Clients, listens, process, program, wait_for
 
 STUBS = {
     "systemctl": """

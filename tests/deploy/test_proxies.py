@@ -22,10 +22,11 @@ from luban.deploy.vm import Vm
 from luban.errors import ConfigError
 from luban.serve.config import ServeConfig
 from luban.serve.http.tls import TlsConfig
+from ports import free_ports
 from serve.tiny import write_tiny
 
 from .plans import plan
-from .running import COMMANDS, Clients, answered, certificate, free_ports, listens, luban, process, program, wait_for
+from .running import COMMANDS, Clients, answered, certificate, listens, luban, process, program, wait_for
 
 PROXIES = tuple(FILES)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,15 +14,9 @@ from pydantic import ValidationError
 from tests.serve.tiny import write_tiny
 
 from luban.deploy.rayserve import Arguments, Ray
+from ports import free_port
 
 from .test_kubernetes import plan
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def config(**settings: Any) -> dict[str, Any]:
@@ -92,7 +85,7 @@ print("ANSWERED")
 
 
 @pytest.mark.long
-def test_the_application_answers_on_a_local_ray(tmp_path: Path, free_port: int) -> None:
+def test_the_application_answers_on_a_local_ray(tmp_path: Path) -> None:
     pytest.importorskip("ray.serve")
     write_tiny(tmp_path / "bundle")
     environment = {
@@ -103,6 +96,6 @@ def test_the_application_answers_on_a_local_ray(tmp_path: Path, free_port: int) 
     }
     # Ray's sockets need a short path.
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as place:
-        command = [sys.executable, "-c", ON_RAY, str(tmp_path / "bundle"), str(free_port), place]
+        command = [sys.executable, "-c", ON_RAY, str(tmp_path / "bundle"), str(free_port()), place]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert "ANSWERED" in done.stdout, done.stderr[-4000:]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -36,6 +35,7 @@ from luban.serve.fleet.live import FolderOrigin
 from luban.serve.server import serving
 from luban.serve.watch.figures import FIGURES
 from luban.serve.watch.slo import SloConfig
+from ports import free_port
 
 PROMTOOL, PROMETHEUS = shutil.which("promtool"), shutil.which("prometheus")
 needs_prometheus = pytest.mark.skipif(
@@ -372,9 +372,7 @@ def test_servers_are_hosts_with_ports(server: str) -> None:
 def prometheus(folder: Path) -> Iterator[httpx.Client]:
     """A Prometheus of its own, on a free loopback port."""
     assert PROMETHEUS is not None
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [PROMETHEUS, "--config.file=prometheus.yml", f"--web.listen-address={address}", "--storage.tsdb.path=data"],

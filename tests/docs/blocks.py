@@ -17,7 +17,6 @@ import io
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from typing import Any
 import yaml
 
 from luban.project import read_project
+from ports import free_port
 
 _FENCE = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+?) -->\n)?```(?P<language>\w*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE
@@ -68,7 +68,7 @@ class Page:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self.printed: str | None = None
         self._names: dict[str, Any] = {"__name__": "__guide__"}
         self._servers: list[subprocess.Popen[str]] = []
@@ -215,10 +215,3 @@ def _merged(base: Any, part: Any) -> Any:
     if not isinstance(base, dict) or not isinstance(part, dict) or "kind" in part:
         return part
     return {**base, **{key: _merged(base.get(key), value) for key, value in part.items()}}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -20,6 +20,7 @@ from luban.serve.guards.once import InRedis
 from luban.serve.guards.redis_counts import RedisCounts
 from luban.serve.http.problems import NotYet, Problem
 from luban.serve.server import serving
+from ports import free_port
 
 from ..conftest import FakeBundle, HandOrigin
 from ..fleet.test_live import until
@@ -33,9 +34,7 @@ class Redis:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None
         self.start()

@@ -17,6 +17,7 @@ from luban.serve.http.tls import TlsConfig
 from luban.serve.inference.grpc_config import GrpcConfig
 from luban.serve.inference.proto import messages
 from luban.serve.server import serve, serving
+from ports import free_port
 
 from ..conftest import FakeBundle, HandOrigin
 from ..fleet.test_live import until
@@ -29,9 +30,7 @@ KEY = "0123456789abcdef"
 
 @pytest.fixture
 def config() -> ServeConfig:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    return ServeConfig(port=0, poll_s=0.02, max_body_bytes=100_000, grpc=GrpcConfig(port=port))
+    return ServeConfig(port=0, poll_s=0.02, max_body_bytes=100_000, grpc=GrpcConfig(port=free_port()))
 
 
 @pytest.fixture

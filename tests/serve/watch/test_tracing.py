@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from luban.serve.inference.grpc_config import GrpcConfig
 from luban.serve.server import serving
 from luban.serve.watch.accounts import Called
 from luban.serve.watch.tracing import TraceConfig, Tracer, parent_of
+from ports import free_port
 
 from ..tiny import write_tiny
 
@@ -154,8 +154,7 @@ def test_calls_of_grpc_are_traced_as_well(collector: Collector, folder: Path) ->
     from luban.serve.inference.proto import messages
 
     made = messages("open_inference.proto")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     trace = TraceConfig(endpoint=collector.address, share=0)
     config = ServeConfig(port=0, trace=trace, grpc=GrpcConfig(port=port))
     tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "contents": {"bytes_contents": [b"13812345678"]}}
