@@ -21,8 +21,8 @@ from luban.serve.config import ServeConfig
 from luban.serve.fleet.roster import roster
 from luban.serve.server import serving
 from luban.store.home import Home
+from waiting import until
 
-from .fleet.test_live import until
 from .tiny import write_tiny
 
 ADA = Actor("ada")
@@ -54,9 +54,9 @@ class Factory:
         self.registry.release(Release(name, tree, identity, PASSED), ADA)
 
     @contextlib.contextmanager
-    def client(self, **settings: object) -> Iterator[httpx.Client]:
+    def client(self, own: str = "reviews", **settings: object) -> Iterator[httpx.Client]:
         config = ServeConfig.model_validate({"port": 0, "poll_s": 0.05, **settings})
-        origins = roster("reviews", config, self.home)
+        origins = roster(own, config, self.home)
         with serving(origins, config, {}, self.home) as address, httpx.Client(base_url=address, timeout=10) as client:
             yield client
 
@@ -196,12 +196,14 @@ def test_all_models_of_the_registry_and_those_that_come_later(factory: Factory) 
         assert version(client, "pools") == 1
 
 
-def test_models_by_name_of_which_one_is_not_there(factory: Factory) -> None:
+def test_the_first_release_of_a_model_is_waited_for(factory: Factory, caplog: pytest.LogCaptureFixture) -> None:
     factory.release("rooms", 1)
-    with factory.client(models=["rooms", "romms"]) as client:
+    with caplog.at_level("WARNING", "luban.serve"), factory.client("pools", models=["rooms", "pools"]) as client:
         assert version(client, "rooms") == 1
         ready = client.get("/ready")
         assert (ready.status_code, ready.json()["type"]) == (503, "urn:luban:problem:no-model")
-        assert "There is no released model `romms`" in ready.json()["detail"]
-        factory.release("romms", 1)
+        assert "There is no released model `pools`" in ready.json()["detail"]
+        (said,) = [record for record in caplog.records if record.getMessage() == "model not loaded"]
+        assert "There is no released model `pools`" in said.__dict__["fields"]["reason"]
+        factory.release("pools", 1)
         until(lambda: client.get("/ready").status_code == 200)
