@@ -16,6 +16,7 @@ from luban.engine.jobs import Cancelled, Claim, Job, JobQueue, JobRunner
 from luban.errors import DataError
 from luban.store.blobs import Store
 from luban.store.ledger import Ledger
+from waiting import until
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -33,13 +34,6 @@ def status(queue: JobQueue, job: Job) -> str:
     found = queue.get(job.id)
     assert found is not None
     return found.status
-
-
-def until(true: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_a_job_is_done_once_and_keeps_its_result(queue: JobQueue) -> None:
@@ -223,7 +217,7 @@ def test_killed_at_any_instant_each_is_done_once(
         worker.kill()
         worker.wait()
     last = workers()
-    until(lambda: queue.counts() == {"done": len(made)}, 40)
+    until(lambda: queue.counts() == {"done": len(made)})
     last.kill()
     for number, id in enumerate(made):
         job = queue.get(id)

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from luban.serve.server import serving
 from luban.store.blobs import Store
 from luban.store.home import STATE, Home
 from luban.store.ledger import Ledger
+from waiting import until
 
 from .tiny import write_tiny
 
@@ -95,14 +95,6 @@ class House:
         return process, address
 
 
-def until(condition: Callable[[], Any], seconds: float = 20) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
 def until_served(address: str) -> None:
     """Wait until a model answers."""
     until(lambda: httpx.get(f"{address}/ready").status_code == 200)
@@ -165,4 +157,4 @@ def tell_truth(client: httpx.Client, asked: list[tuple[str, int]], truth: Callab
         assert response.status_code == 200, response.text
 
 
-__all__ = ["ADA", "House", "Load", "tell_truth", "until", "until_served"]
+__all__ = ["ADA", "House", "Load", "tell_truth", "until_served"]

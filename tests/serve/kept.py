@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,13 +81,4 @@ def tell(client: httpx.Client, *items: Any) -> list[dict[str, Any]]:
     response = client.post("/v1/feedback", json={"feedback": list(items)})
     assert response.status_code == 200, response.text
     found: list[dict[str, Any]] = response.json()["results"]
-    return found
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Wait, at most ten seconds, until something is so; what it was."""
-    end = time.monotonic() + 10
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
     return found

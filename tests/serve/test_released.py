@@ -14,8 +14,8 @@ from luban.serve.fleet.live import AliasOrigin
 from luban.serve.server import serving
 from luban.store.blobs import Store
 from luban.store.ledger import Ledger
+from waiting import until
 
-from .fleet.test_live import until
 from .tiny import write_tiny
 
 ADA = Actor("ada")

@@ -21,9 +21,9 @@ from luban.serve.fleet.cache_config import CacheConfig
 from luban.serve.fleet.fleet import Arm, Picked
 from luban.serve.fleet.served import Served
 from luban.serve.question import ANYBODY, Answer, Entry, Question
+from waiting import until
 
 from ..conftest import FakeBundle, HandOrigin, Options
-from .test_live import until
 
 INPUTS = ("text", "stars")
 ANY: Any = None

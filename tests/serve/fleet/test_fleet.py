@@ -22,10 +22,10 @@ from luban.serve.config import ServeConfig
 from luban.serve.fleet.fleet import Fleet, Origins
 from luban.serve.fleet.origins import FolderOrigin, Lineup, Plan, PlannedArm
 from luban.serve.server import serving
+from waiting import until
 
 from ..conftest import FakeBundle
 from ..tiny import write_tiny
-from .test_live import until
 from .test_memory import Versions
 
 TEXT = {"rows": [{"text": "some text"}]}

@@ -24,8 +24,8 @@ from luban.serve.guards.breaker_config import BreakerConfig
 from luban.serve.http.problems import Problem
 from luban.serve.question import ANYBODY, Entry, Question, Reply
 from luban.serve.server import serving
+from waiting import until
 
-from ..fleet.test_live import until
 from ..tiny import write_tiny
 
 GOOD = {"rows": [{"text": "很好", "stars": 5}]}

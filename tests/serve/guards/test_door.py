@@ -25,9 +25,9 @@ from luban.serve.http.problems import Problem
 from luban.serve.question import ANYBODY
 from luban.serve.server import listen, serving
 from luban.store.home import Home
+from waiting import until
 
 from ..conftest import FakeBundle, HandOrigin
-from ..fleet.test_live import until
 
 ADA = Actor("ada")
 

@@ -21,9 +21,9 @@ from luban.serve.guards.redis_counts import RedisCounts
 from luban.serve.http.problems import NotYet, Problem
 from luban.serve.server import serving
 from ports import free_port
+from waiting import until
 
 from ..conftest import FakeBundle, HandOrigin
-from ..fleet.test_live import until
 
 PROGRAM = shutil.which("redis-server")
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="redis-server is not installed")

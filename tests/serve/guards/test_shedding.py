@@ -18,9 +18,9 @@ from luban.serve.guards.limits_config import LimitsConfig
 from luban.serve.guards.shedding import Shedding
 from luban.serve.http.problems import Problem
 from luban.serve.question import ANYBODY, Entry
+from waiting import until
 
 from ..conftest import FakeBundle
-from ..fleet.test_live import until
 
 HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"
 ENTRY = Entry(ANYBODY, "m", "1")

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from luban.serve.config import ServeConfig
 from luban.serve.server import serving
+from waiting import until
 
 from ..conftest import FakeBundle, HandOrigin
-from ..fleet.test_live import until
 
 JSON = {"content-type": "application/json"}
 PATHS = ("/v1/predict", "/v1/models/reviews/predict")

@@ -12,9 +12,9 @@ import pytest
 
 from luban.serve.config import ServeConfig
 from luban.serve.server import serving
+from waiting import until
 
 from ..conftest import FakeBundle, HandOrigin
-from ..fleet.test_live import until
 
 HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
 

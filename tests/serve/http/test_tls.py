@@ -144,7 +144,7 @@ def _serial(address: str) -> int:
 
 
 def test_a_renewed_certificate_is_used_at_once(address: str, authority: Authority, config: ServeConfig) -> None:
-    from ..fleet.test_live import until
+    from waiting import until
 
     before = _serial(address)
     with client(address, authority) as open_before:

@@ -18,9 +18,9 @@ from luban.serve.inference.grpc_config import GrpcConfig
 from luban.serve.inference.proto import messages
 from luban.serve.server import serve, serving
 from ports import free_port
+from waiting import until
 
 from ..conftest import FakeBundle, HandOrigin
-from ..fleet.test_live import until
 from ..http.test_tls import Authority
 
 grpc = pytest.importorskip("grpc")

@@ -18,8 +18,9 @@ from luban.serve.learning.truths import Truth, keep
 from luban.store.home import Home
 from luban.store.ledger import Ledger
 from luban.tasks.base import Judgement
+from waiting import until
 
-from ..kept import NUMBERS, TAGS, ask, released, server, tell, until
+from ..kept import NUMBERS, TAGS, ask, released, server, tell
 from .test_records import kept
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -26,12 +25,6 @@ from ..kept import NUMBERS, TAGS, ask, released, server
 from ..tiny import write_tiny
 
 ROWS: list[dict[str, Any]] = [{"text": "很好，下次还来", "stars": 4}, {"text": "太差了"}, {"stars": "many"}]
-
-
-@pytest.fixture(autouse=True)
-def _heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server's log, whatever another test has set up."""
-    monkeypatch.setattr(logging.getLogger("luban.serve"), "propagate", True)
 
 
 @pytest.fixture(scope="module")
@@ -233,8 +226,7 @@ def test_records_hold_no_reasons(tmp_path: Path) -> None:
     from sqlalchemy import select
 
     from luban.store.tables import answers
-
-    from ..kept import until
+    from waiting import until
 
     home = released(tmp_path)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
 import sqlite3
 import subprocess
@@ -28,14 +27,9 @@ from luban.serve.question import ANYBODY, Entry, Question, Reply
 from luban.store.ledger import Ledger
 from luban.store.tables import answers, feedback, reviews
 from luban.tasks.base import Judgement
+from waiting import until
 
-from ..kept import ask, released, server, until
-
-
-@pytest.fixture(autouse=True)
-def _heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server's log, whatever another test has set up."""
-    monkeypatch.setattr(logging.getLogger("luban.serve"), "propagate", True)
+from ..kept import ask, released, server
 
 
 def reply_to(request_id: str, count: int = 1, version: int = 1, **more: Any) -> tuple[Question, Reply]:

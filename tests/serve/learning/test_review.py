@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,16 +29,11 @@ from luban.store.ledger import Ledger
 from luban.store.tables import answers, reviews
 from luban.tasks.base import Judgement
 from luban.tasks.regression import Regression
+from waiting import until
 
-from ..kept import ADA, ask, released, server, tell, until
+from ..kept import ADA, ask, released, server, tell
 
 ROWS = [{"text": "房间很干净"}, {"text": "太差了"}, {"text": "很好，下次还来", "stars": 5}, {"stars": "many"}]
-
-
-@pytest.fixture(autouse=True)
-def _heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server's log, whatever another test has set up."""
-    monkeypatch.setattr(logging.getLogger("luban.serve"), "propagate", True)
 
 
 def judge(model: str, answer: Any, truth: Any) -> Judgement:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,17 +25,9 @@ from luban.serve.fleet.origins import FolderOrigin
 from luban.serve.processes.supervisor import Supervisor
 from luban.serve.processes.worker import VARIABLE, Worker
 from luban.serve.server import model_threads, serve
+from waiting import until
 
 from ..tiny import write_tiny
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait, at most thirty seconds, until something is so."""
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
 
 ROWS = [{"text": "很好", "stars": 5}]
 

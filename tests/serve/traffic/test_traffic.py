@@ -18,8 +18,9 @@ from luban.serve.traffic import counts
 from luban.serve.traffic.control import Controller
 from luban.serve.traffic.told import told
 from luban.store.home import STATE
+from waiting import until
 
-from ..deploying import ADA, House, Load, until
+from ..deploying import ADA, House, Load
 
 ROW = {"rows": [{"text": "很好", "stars": 4}]}
 

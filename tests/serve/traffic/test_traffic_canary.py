@@ -14,8 +14,9 @@ import pytest
 
 from luban.release.rollout import Canary, CanaryRule, TestRule, Trial
 from luban.store.database import Transaction
+from waiting import until
 
-from ..deploying import ADA, House, Load, tell_truth, until
+from ..deploying import ADA, House, Load, tell_truth
 
 RECORDED = {"records": {"answers": True}}
 

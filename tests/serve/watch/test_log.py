@@ -7,14 +7,13 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
 from luban.serve.config import ServeConfig
-from luban.serve.watch.log import LOGGERS, MAX_ERRORS_PER_S, Access, JsonLines, LogConfig, set_up
+from luban.serve.watch.log import MAX_ERRORS_PER_S, Access, JsonLines, LogConfig, set_up
 
 from ..conftest import FakeBundle
 
@@ -69,13 +68,10 @@ def test_a_share_leaves_failures_and_slow_ones_in() -> None:
 
 
 @pytest.fixture
-def stream() -> Iterator[io.StringIO]:
-    before = {name: (logging.getLogger(name).handlers, logging.getLogger(name).propagate) for name in LOGGERS}
+def stream() -> io.StringIO:
     stream = io.StringIO()
     set_up(stream)
-    yield stream
-    for name, (handlers, propagate) in before.items():
-        logging.getLogger(name).handlers, logging.getLogger(name).propagate = handlers, propagate
+    return stream
 
 
 class TestRequests:

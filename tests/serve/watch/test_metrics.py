@@ -29,10 +29,11 @@ from luban.serve.watch.figures import FIGURES, Sample
 from luban.serve.watch.metrics import MAX_ARMS, MAX_VALUES, Metrics
 from luban.serve.watch.scrape import merged, render
 from luban.serve.watch.tally import Tally
+from waiting import until
 
 from ..conftest import HandOrigin
 from ..deploying import ADA, House
-from ..processes.test_workers import ROWS, children, served, until
+from ..processes.test_workers import ROWS, children, served
 from ..tiny import write_tiny
 
 PROMTOOL = shutil.which("promtool")

@@ -1,0 +1,36 @@
+"""Waiting for what becomes so, and clocks that a test moves: so that no test depends on how fast its machine is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+BOUND_S = 60.0
+"""A wait that takes longer is in vain, also on a machine that has much else to do."""
+
+
+def until(condition: Callable[[], T], why: str = "", seconds: float = BOUND_S, every_s: float = 0.02) -> T:
+    """Wait until something is so, and give what it was. Raises AssertionError after the bound."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, f"waited {seconds:g} s in vain {why and 'for ' + why}"
+        time.sleep(every_s)
+    return found
+
+
+class Clock:
+    """`time` for one module, ahead of the true one: `monkeypatch.setattr("luban.….time", clock)`."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+    def time(self) -> float:
+        return time.time() + self.ahead_s
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
