@@ -112,3 +112,15 @@ def test_rows_are_spread_over_the_beginning() -> None:
     assert sum(batch.rows.num_rows for batch in numbers.batches) == 200
     with pytest.raises(DataError, match="no rows"):
         head(iter([]), 10)
+
+
+def test_objects_in_json_are_carried_along_and_mixed_text_is_not_taken_for_them() -> None:
+    columns: dict[str, list[object]] = {
+        "order": ['{"items": 2, "paid": true}', "{}", None] * 20,
+        "points": ["[[1, 2], [3]]"] * 60,
+        "say": ["{hello} there", "[sic] so it stood", '{"a": 1}'] * 20,
+    }
+    found = infer(columns)
+    assert {name: c.column.role for name, c in found.items()} == {"order": "meta", "points": "meta", "say": "input"}
+    assert "fields as a column of its own" in found["order"].reason
+    assert infer(columns, {"order": ColumnConfig(type="text")})["order"].column.role == "input"

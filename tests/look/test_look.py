@@ -19,12 +19,13 @@ from typer.testing import CliRunner
 from luban.cli.main import app
 from luban.data.sources import open_path
 from luban.data.sources.base import RawBatch, Source
-from luban.errors import MissingExtra
+from luban.errors import ConfigError, MissingExtra
 from luban.look import copies
 from luban.look.columns import languages, script
 from luban.look.look import Seen, look
 from luban.look.words import PHRASES, SENTENCES
 from luban.project import load_project
+from luban.templates import from_template
 
 SAID = ("房间很干净，前台热情", "空调坏了，麻烦派人来看看", "想问一下早餐几点开始", "请给我开发票", "可以延迟退房吗")
 PLACES = ("三楼", "大堂", "餐厅", "停车场", "泳池", "健身房", "电梯", "前台", "走廊", "会议室")
@@ -280,3 +281,9 @@ def test_columns_of_lists_are_looked_at(tmp_path: Path) -> None:
     assert "copies" not in codes
     assert "conflicts" not in codes
     assert look(open_path(str(tmp_path / "rows.parquet")), "tags").target == "tags"
+
+
+def test_a_file_in_place_of_a_folder_is_said(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv", {"x": ["1", "2"]})
+    with pytest.raises(ConfigError, match="is a file, not a folder"):
+        from_template(path, "blank")

@@ -4,13 +4,15 @@ Decided here: types are judged by the column types themselves on a sample, the s
 the catalog where two are equally sure. What is stated is never changed. A target of few distinct values
 is a category, whatever its values look like. An id is a column of unique values that is named like one, or
 that counts rows. Every conclusion comes with its reason. Does not know column types, but for the names of
-those that roles ask for.
+those that roles ask for. Objects, lists in lists and bytes are carried along, not learnt from, unless somebody says
+how they are to be read: an object's fields are columns that were not written as such.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -33,6 +35,15 @@ _ID_NAME = re.compile(
 _LEFT = 0.3
 """A type is judged by what it can read only if so much of the sample is left."""
 _SPREAD, _SPREAD_BYTES = 20, 64 << 20
+_MOSTLY = 0.9
+"""Of values that are not empty: so many must be structures of one kind."""
+_EMPTY: tuple[Any, ...] = ([], "[]", {}, "{}")
+_FLATTEN = {
+    "objects": "write each of their fields as a column of its own",
+    "lists of lists or objects": "write what is in them as columns of their own",
+    "lists of decimal numbers": "write each number as a column of its own",
+    "bytes": "write them as text, or as numbers",
+}
 _MANY = 50
 """From so many rows on it means something that all values of a column differ."""
 
@@ -92,6 +103,8 @@ def _column(
     if stated is not None and stated.type is not None:
         column = Column(name=name, type=stated.type, role=role or "input", settings=stated.settings)
         return Conclusion(column, "stated", role is not None)
+    if role is None and (why := structured(present)):
+        return Conclusion(Column(name=name, type=CLASSES, role="meta"), why, False)
     kind, reason, settings = guess(present, steps)
     if role == "target":
         guessed = kind
@@ -102,6 +115,36 @@ def _column(
     elif role is None and (why := _names_rows(name, present)):
         return Conclusion(Column(name=name, type=CLASSES, role="id"), why, False)
     return Conclusion(Column(name=name, type=kind, role=role or "input", settings=settings), reason, role is not None)
+
+
+def structured(present: Sequence[Any]) -> str | None:
+    """What values hold, in words, if no column can be learnt from them as they stand, and what to do; else None.
+
+    >>> structured([{"a": 1}, '{"a": 2}']), structured(["{a}", "b"]), structured([["x"], []])
+    ('holds objects: write each of their fields as a column of its own', None, None)
+    """
+    kinds = Counter(_structure(value) for value in present if value not in _EMPTY)
+    if not kinds:
+        return None
+    what, count = kinds.most_common(1)[0]
+    return None if what is None or count < _MOSTLY * kinds.total() else f"holds {what}: {_FLATTEN[what]}"
+
+
+def _structure(value: Any) -> str | None:
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return None
+    if isinstance(value, bytes):
+        return "bytes"
+    if isinstance(value, dict):
+        return "objects"
+    if not isinstance(value, list):
+        return None
+    if any(isinstance(item, (list, tuple, dict, bytes)) for item in value):
+        return "lists of lists or objects"
+    return "lists of decimal numbers" if any(isinstance(item, float) for item in value) else None
 
 
 def cleaned(sample: pa.Table, name: str, steps: Sequence[Cleaner]) -> list[Any]:

@@ -181,7 +181,9 @@ class Feature(Component):
         """Watchable figures by name, each [B] float64, NaN where missing: what drift is measured on."""
 
     def parse(self, raw: pa.Array) -> Parsed:
-        """A raw column as this type: `parse_value` for every distinct value."""
+        """A raw column as this type: `parse_value` for every distinct value; for every one of lists and structures."""
+        if pa.types.is_nested(raw.type):
+            return self._parse_each(raw.to_pylist())
         encoded = raw.dictionary_encode()
         values: list[Value] = []
         reasons: dict[int, str] = {}
@@ -201,6 +203,22 @@ class Feature(Component):
         unreadable = np.flatnonzero(np.isin(ids, list(reasons))).tolist()
         bad = {row: reasons[int(ids[row])] for row in unreadable}
         return Parsed(parsed_values, bad, np.flatnonzero(~np.array([*plain, True])[ids]))
+
+    def _parse_each(self, raw: Sequence[Any]) -> Parsed:
+        """Values that Arrow cannot tell apart, one after another."""
+        values: list[Value] = []
+        bad: dict[int, str] = {}
+        changed: list[int] = []
+        for row, value in enumerate(raw):
+            parsed = None
+            try:
+                parsed = self.parse_value(value)
+                if not self.is_plain(value, parsed):
+                    changed.append(row)
+            except BadValue as error:
+                bad[row] = error.message
+            values.append(parsed)
+        return Parsed(pa.array(values, self.storage), bad, np.array(changed, np.int64))
 
     def is_plain(self, raw: Any, parsed: Value) -> bool:
         """Whether a raw value already stood as this type keeps it, so that it is not counted as changed."""

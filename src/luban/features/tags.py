@@ -27,7 +27,7 @@ from pydantic import Field
 
 from luban.catalog import Config
 from luban.errors import BadValue
-from luban.features.base import Encoder, EncoderState, Feature, Guess, Parsed, Parts, Value
+from luban.features.base import Encoder, EncoderState, Feature, Guess, Parts, Value
 from luban.features.category import BUCKETS, Category
 from luban.features.kinds import Arrays, BagConfig, Encoded, Kind
 
@@ -189,24 +189,6 @@ class Tags(Feature):
     def is_plain(self, raw: Any, parsed: Value) -> bool:
         """Whether every label stood as it is kept, and once."""
         return parsed is None or [piece for piece in self._pieces(raw) or () if piece != ""] == parsed
-
-    def parse(self, raw: pa.Array) -> Parsed:
-        """A raw column as lists; columns of lists value by value."""
-        if not pa.types.is_nested(raw.type):
-            return super().parse(raw)
-        values: list[Value] = []
-        bad: dict[int, str] = {}
-        changed: list[int] = []
-        for row, value in enumerate(raw.to_pylist()):
-            parsed = None
-            try:
-                parsed = self.parse_value(value)
-                if not self.is_plain(value, parsed):
-                    changed.append(row)
-            except BadValue as error:
-                bad[row] = error.message
-            values.append(parsed)
-        return Parsed(pa.array(values, self.storage), bad, np.array(changed, np.int64))
 
     def parts(self, value: Value) -> TagParts:
         """The labels."""

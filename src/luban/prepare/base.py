@@ -24,7 +24,8 @@ from luban.data.schema import Schema
 class RowStep(Component):
     """Value to value, for raw values of the column types it names in `types` (None: all).
 
-    `value` is the one truth: idempotent, no state, no exception, None stays None. `apply` is the same in bulk.
+    `value` is the one truth: idempotent, no state, no exception; None, lists and objects stay. `apply` is the same for
+    a column.
     """
 
     types: ClassVar[tuple[str, ...] | None] = None
@@ -47,9 +48,11 @@ class RowStep(Component):
         return None
 
     def apply(self, values: pa.Array) -> tuple[pa.Array, np.ndarray]:
-        """The column after this step, and bool [B]: which values changed."""
+        """The column after this step, and bool [B]: which values changed. Lists and structures stay as they are."""
         import pyarrow.compute as pc
 
+        if pa.types.is_nested(values.type):
+            return values, np.zeros(len(values), bool)
         settled = self.settled(values)
         todo = np.ones(len(values), bool) if settled is None else ~settled.to_numpy(zero_copy_only=False)
         changed = np.zeros(len(values), bool)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from luban.data.infer import as_text
 from luban.data.rows import row_hashes
 from luban.data.schema import Column
 from luban.prepare.base import RowStep
@@ -83,7 +84,7 @@ class Clean:
     def _column(
         self, column: Column, raw: pa.Array, cleaned: Cleaned, dropped: dict[int, Dropped], marks: Marks
     ) -> pa.Array:
-        values = raw
+        values = self._carried(column, raw)
         for kind, step in self._steps[column.name]:
             before = values
             values, changed = step.apply(values)
@@ -103,6 +104,13 @@ class Clean:
                 for row, reason in parsed.bad.items():
                     dropped.setdefault(row, Dropped(row, "parse", column.name, reason))
         return parsed.values
+
+    def _carried(self, column: Column, raw: pa.Array) -> pa.Array:
+        """Raw values; objects and lists of a column that is carried along as JSON text, unless its type holds lists."""
+        kept = column.role != "meta" or pa.types.is_nested(self.plan.features[column.name].storage)
+        if kept or not pa.types.is_nested(raw.type):
+            return raw
+        return pa.array([None if value is None else as_text(value) for value in raw.to_pylist()], pa.string())
 
     @cached_property
     def _rules(self) -> tuple[Rule, ...]:

@@ -10,12 +10,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from luban.data.infer import cleaned, guess
+from luban.data.infer import cleaned, guess, structured
 from luban.data.sources.base import RawBatch, Reject
 from luban.engine.base import Engine
 from luban.errors import DataError
@@ -142,12 +143,11 @@ def check_columns(found: Ingested, plan: Plan, max_bad_share: float, sample: pa.
         if not bad or bad <= max_bad_share * present or column.role == "meta":
             continue
         value, reason = found.bad_examples[name]
-        other = guess(cleaned(sample, name, [step for _, step in plan.steps_of(name)]))[0]
-        other = other if other != column.type else "text"
         raise DataError(
             f"Column `{name}` must be a {column.type}, but {bad} of its {present} values cannot be read, "
             f"for instance `{value}`: {reason}.",
-            f"Say `data: {{columns: {{{name}: {other}}}}}`, or raise `prepare.max_bad_share` ({max_bad_share}).",
+            _advice(name, column.type, cleaned(sample, name, [step for _, step in plan.steps_of(name)]))
+            + f", or raise `prepare.max_bad_share` ({max_bad_share}).",
         )
     target = plan.schema.target
     if target is None:
@@ -159,6 +159,14 @@ def check_columns(found: Ingested, plan: Plan, max_bad_share: float, sample: pa.
         )
     if not found.varied[target.name].varied:
         raise one_class(target.name, str(found.varied[target.name].first))
+
+
+def _advice(name: str, kind: str, present: Sequence[Any]) -> str:
+    """What to do with a column of these values that are not of this type."""
+    if why := structured(present):
+        return f"It {why}, or leave it out by `data: {{columns: {{{name}: {{role: meta}}}}}}`"
+    other = guess(present)[0]
+    return f"Say `data: {{columns: {{{name}: {other if other != kind else 'text'}}}}}`"
 
 
 def one_class(target: str, value: str) -> DataError:

@@ -79,6 +79,9 @@ def model_name(text: str) -> str:
 
 
 def _refuse_twice(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        hint = f"Name a folder for the project; a look at data is `luban init FOLDER --data {folder}`."
+        raise ConfigError(f"`{folder}` is a file, not a folder.", hint)
     if (folder / FILE).exists():
         raise ConfigError(f"`{folder / FILE}` is there already.", "Name another folder, or remove the file first.")
 

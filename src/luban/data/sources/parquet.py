@@ -1,7 +1,8 @@
 """Parquet: files read by row group, typed as they are.
 
-Decided here: dictionaries and the wide forms of strings are given as plain values and strings, so that what
-comes after sees one form of each; nested columns are given as they are. Files of one folder must have the same columns
+Decided here: dictionaries and the wide forms of strings are given as plain values and strings, times of day as
+text (13:05:00) and durations as seconds, so that what comes after sees one form of each; nested columns are given as
+they are. Files of one folder must have the same columns
 and types. A file is opened where it lies: only the row groups in hand are in memory.
 """
 
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from luban import catalog
@@ -19,6 +21,8 @@ from luban.data.sources.base import RawBatch, agree
 from luban.data.sources.path import PathSource
 from luban.data.sources.place import READ_ERRORS, Place, unreadable
 from luban.errors import DataError
+
+_UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
 class ParquetFiles(PathSource):
@@ -86,11 +90,19 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
         return _plain_type(kind.value_type)
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.string()
-    return kind
+    if pa.types.is_time(kind):
+        return pa.string()
+    return pa.float64() if pa.types.is_duration(kind) else kind
 
 
 def _plain(column: pa.Array) -> pa.Array:
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    if pa.types.is_dictionary(column.type):
+        return _plain(column.dictionary_decode())
+    if pa.types.is_duration(column.type):
+        return pc.divide(column.cast(pa.int64()).cast(pa.float64()), _UNITS[column.type.unit])
+    if pa.types.is_time(column.type):
+        return pc.replace_substring_regex(column.cast(pa.string()), r"\.0+$", "")
+    return column
 
 
 @contextmanager
