@@ -23,15 +23,16 @@ import numpy as np
 
 from luban.catalog import FAMILIES, Choice
 from luban.data.splits import uniform
+from luban.models.base import Refusal
 from luban.models.graph_model import GraphModel
 from luban.train.candidate import Candidate, Spec, calibrated_loss
 from luban.train.encode import TrainData
 from luban.train.folds import strata, units
-from luban.train.way import Tools, Way, fit, key_of, teachable, voters_of
+from luban.train.way import Tools, Way, attempt, fit, key_of, teachable, voters_of
 
 SHARES = (1 / 8, 1 / 4, 1 / 2)
 LEAST_ROWS = 20
-"""A point of fewer training rows is left out."""
+"""A point of fewer training rows is left out, and so is one on whose rows the model cannot be trained."""
 MOST_ROWS = 5_000
 """Training rows that are asked for the loss on them."""
 RESAMPLES, WORK = 500, 20_000_000
@@ -92,9 +93,13 @@ class Again:
         fits = self.voters or [self.chosen]
         return float(sum(SHARES) * sum(one.facts["seconds"] / max(len(one.folds), 1) for one in fits))
 
-    def _trained(self, data: TrainData, what: str) -> Candidate:
-        """The candidate trained on other data; `what` tells it from others."""
-        return self._of([self._one(voter.spec, data, what) for voter in self.voters or [self.chosen]], data, what)
+    def _trained(self, data: TrainData, what: str) -> Candidate | Refusal:
+        """The candidate trained on other data, or why it could not be; `what` tells it from others."""
+
+        def make() -> Candidate:
+            return self._of([self._one(voter.spec, data, what) for voter in self.voters or [self.chosen]], data, what)
+
+        return attempt(self.tools, f"again:{what}", make)
 
     def _one(self, spec: Spec, data: TrainData, what: str) -> Candidate:
         choice = spec.choice if teachable(data) else Choice("baseline", FAMILIES.resolve("baseline").Config())
@@ -131,26 +136,35 @@ class Again:
             rows = nested(data, share)
             if len(rows) >= LEAST_ROWS:
                 part = data.with_rows({**data.rows, "train": data.rows["train"].only(rows)})
-                points.append((len(rows), self._trained(part, f"on 1/{round(1 / share)} of the rows").valid))
+                found = self._trained(part, f"on 1/{round(1 / share)} of the rows")
+                points += [(len(rows), found.valid)] if isinstance(found, Candidate) else []
         points.append((len(data.y("train")), self.whole.valid))
         losses = resampled(data, [outputs for _, outputs in points])
-        found = []
+        said = []
         for (count, outputs), of_point in zip(points, losses.T, strict=True):
             loss, (low, high) = calibrated_loss(data, outputs, data.y("valid")), interval(of_point)
-            found.append({"rows": count, "loss": loss, "low": low, "high": high})
-        return {"learning_curve": found, "more_rows": reading(found, losses, self.done[0].loss)}
+            said.append({"rows": count, "loss": loss, "low": low, "high": high})
+        return {"learning_curve": said, "more_rows": reading(said, losses, self.done[0].loss)}
 
     def stability(self, seeds: int) -> dict[str, Any]:
-        """The candidate under `seeds` − 1 other seeds, on the same rows."""
+        """The candidate under `seeds` − 1 other seeds, on the same rows; `failed` says why where one gave no model."""
         data = self.ground
-        tried = [data.seed + number for number in range(seeds)]
-        others = [self._trained(data.with_rows(data.rows, seed=seed), f"under seed {seed}").valid for seed in tried[1:]]
-        outputs = [self.whole.valid, *others]
-        losses = [calibrated_loss(data, z, data.y("valid")) for z in outputs]
-        return {"seeds": tried, "losses": losses, "spread": float(np.std(losses, ddof=1)), **self._changes(outputs)}
+        outputs, failed = {data.seed: self.whole.valid}, {}
+        for seed in range(data.seed + 1, data.seed + seeds):
+            found = self._trained(data.with_rows(data.rows, seed=seed), f"under seed {seed}")
+            if isinstance(found, Candidate):
+                outputs[seed] = found.valid
+            else:
+                failed[str(seed)] = found.reason
+        losses = [calibrated_loss(data, z, data.y("valid")) for z in outputs.values()]
+        spread = float(np.std(losses, ddof=1)) if len(losses) > 1 else None
+        compared = self._changes(list(outputs.values()))
+        return {"seeds": list(outputs), "losses": losses, "spread": spread, "failed": failed, **compared}
 
     def _changes(self, outputs: Sequence[np.ndarray]) -> dict[str, float | None]:
         """Share of validation rows whose answer another seed changes; of numbers by how much, in their own unit."""
+        if len(outputs) < 2:
+            return {"changed": None, "ever_changed": None, "difference": None}
         data = self.ground
         decoding = data.task.calibrate(data.target_encoder, outputs[0], data.y("valid"))
         answers = [next(iter(data.task.decode(z, decoding, data.task.Options()).columns.values())) for z in outputs]

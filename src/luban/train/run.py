@@ -1,19 +1,22 @@
 """The verb `train`: candidates in order, within the budget, on a leaderboard; the best becomes a bundle.
 
 Decided here: a candidate is chosen by its loss on validation rows after calibration; ties go to the
-earlier one. The baseline is always first. Whether a candidate is started is a decision, recorded
+earlier one. The baseline is always first. One that cannot be trained on these data is refused with the reason, and
+the others go on. Whether a candidate is started is a decision, recorded
 before it is acted on; so a resumed run tries what the first one would have tried. Names no family.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from luban.catalog import TASKS, Choice
 from luban.data.dataset import Dataset
 from luban.errors import DataError
+from luban.models.base import Refusal
 from luban.tasks.base import Task
 from luban.train.again import study
 from luban.train.candidate import Candidate, Decide, Spec
@@ -24,7 +27,7 @@ from luban.train.specs import family_of, specs
 from luban.train.tune.bench import Trials
 from luban.train.tune.config import TuneConfig
 from luban.train.tune.search import Search
-from luban.train.way import Keep, OneSplit, Tools, Watch, Way
+from luban.train.way import Keep, OneSplit, Tools, Watch, Way, attempt
 from luban.train.write import Facts, Final, write
 
 LEAST_SHARE = 0.1
@@ -124,8 +127,11 @@ class _Trial:
             self.put(spec, "skipped", reason=str(go))
             return
         began = time.monotonic()
-        budget = self._config.time_budget_s
-        candidate = self._way.train(spec, members, lambda: max(budget - self._spent, LEAST_SHARE * budget))
+        candidate = self._trained(spec, members)
+        if isinstance(candidate, Refusal):
+            self._spent += time.monotonic() - began
+            self.put(spec, "refused", reason=candidate.reason)
+            return
         seconds = candidate.facts["seconds"]
         # What a run that was killed left costs what it cost then: resuming brings no second budget.
         self._spent += max(time.monotonic() - began, seconds)
@@ -133,6 +139,13 @@ class _Trial:
             self.baseline = candidate
         self.done.append(candidate)
         self.put(spec, "trained", loss=candidate.loss, seconds=seconds, reason=candidate.facts["notes"])
+
+    def _trained(self, spec: Spec, members: Sequence[Candidate]) -> Candidate | Refusal:
+        """The candidate, or why it could not be trained; a baseline that fails ends the run."""
+        budget = self._config.time_budget_s
+        seconds = lambda: max(budget - self._spent, LEAST_SHARE * budget)  # noqa: E731
+        make = lambda: self._way.train(spec, members, seconds)  # noqa: E731
+        return attempt(self._tools, spec.name, make) if self.done else make()
 
     def members(self) -> list[Candidate]:
         """Who may join a vote: all that is finished but the baseline, votes and the lesser trials of a tuning."""

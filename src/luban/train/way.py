@@ -17,6 +17,7 @@ import numpy as np
 
 from luban.catalog import Choice, canonical
 from luban.data.dataset import Dataset
+from luban.errors import DataError
 from luban.features.kinds import Arrays
 from luban.models.base import Refusal, Unfinished
 from luban.tasks.base import Task
@@ -103,6 +104,26 @@ def fit(
         train_candidate(folder, spec, data, inputs, members, limits, decide or tools.decide, progress)
 
     return read_candidate(tools.keep(key, make), spec, inputs)
+
+
+def attempt(tools: Tools, name: str, make: Callable[[], Candidate]) -> Candidate | Refusal:
+    """What `make` trains, or why these data do not let it be trained (DataError).
+
+    Which of both is a decision, as memory and clock have a say in it: a run that was killed does not try again.
+    """
+    made: list[Candidate] = []
+
+    def failed() -> str:
+        try:
+            made.append(make())
+        except DataError as error:
+            return error.message
+        return ""
+
+    reason = str(tools.decide(f"failed:{name}", failed))
+    if reason:
+        return Refusal(reason)
+    return made[0] if made else make()
 
 
 def key_of(spec: Spec, members: Sequence[Candidate] = ()) -> str:

@@ -61,6 +61,8 @@ def _stability(view: View) -> Iterator[Block]:
         yield Text(view.say("stable", changed=view.percent(found["changed"]), **ends))
     elif found.get("difference") is not None:
         yield Text(view.say("stable_numbers", difference=shown(found["difference"]), **ends))
+    for seed, reason in found.get("failed", {}).items():
+        yield Text(view.say("stable_failed", seed=seed, reason=reason))
 
 
 def _tuning(view: View) -> Iterator[Block]:

@@ -148,6 +148,7 @@ ENGLISH: dict[str, str] = {
     "fit": "On training rows the loss is {train}, on validation rows {valid}.",
     "stable": "Other seeds give a loss of {low} to {high}; they change {changed} of answers.",
     "stable_numbers": "Other seeds give a loss of {low} to {high}; answers move by {difference}.",
+    "stable_failed": "Seed {seed} gave no model: {reason}",
     "training_rows": "training rows",
     "stability": "Is it luck?",
     "compression": "Compression",

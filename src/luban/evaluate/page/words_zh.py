@@ -145,6 +145,7 @@ CHINESE: dict[str, str] = {
     "fit": "训练行上的损失为 {train}，验证行上为 {valid}。",
     "stable": "换随机种子后损失在 {low} 至 {high} 之间，{changed} 的答案会变。",
     "stable_numbers": "换随机种子后损失在 {low} 至 {high} 之间，答案变动 {difference}。",
+    "stable_failed": "随机种子 {seed} 没有得到模型：{reason}",
     "training_rows": "训练行数",
     "stability": "是不是运气",
     "compression": "压缩",

@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from luban.catalog import Choice
-from luban.errors import DataError
 from luban.models.base import Refusal
 from luban.train.candidate import Candidate, Spec
 from luban.train.encode import TrainData
 from luban.train.tune.halving import named, with_share
 from luban.train.tune.search import Result
-from luban.train.way import Tools, Way, fit, key_of
+from luban.train.way import Tools, Way, attempt, fit, key_of
 
 MOST_BYTES = 1 << 30
 """Arrays that are kept for the next trial."""
@@ -67,14 +66,14 @@ class Trials:
         if refusal := self._way.refuses(choice, members):
             return refusal
         self._make_room()
-        try:
-            if share == 1.0:
-                candidate = self._way.train(Spec(name, choice), members, lambda: seconds_left)
-                self._run.done.append(candidate)
-            else:
-                candidate = self._partly(Spec(f"{name} on {named(share)}", choice), share, lambda: seconds_left)
-        except DataError as error:
-            return Refusal(error.message)
+        spec = Spec(name if share == 1.0 else f"{name} on {named(share)}", choice)
+        whole = lambda: self._way.train(spec, members, lambda: seconds_left)  # noqa: E731
+        part = lambda: self._partly(spec, share, lambda: seconds_left)  # noqa: E731
+        candidate = attempt(self._tools, spec.name, whole if share == 1.0 else part)
+        if isinstance(candidate, Refusal):
+            return candidate
+        if share == 1.0:
+            self._run.done.append(candidate)
         return Result(candidate.loss, candidate.facts["seconds"], candidate.facts["notes"])
 
     def _partly(self, spec: Spec, share: float, seconds: Callable[[], float]) -> Candidate:
