@@ -72,10 +72,11 @@ def linear(folder: Path) -> Made:
     return Made(trained.folder, TrainData(dataset, Bundle.load(trained.bundle).task, 0))
 
 
-def network(made: Made, folder: Path, width: int = 256, in_double: bool = False) -> Made:
+def network(made: Made, folder: Path, width: int = 256, in_double: bool = False, shuffled: bool = False) -> Made:
     """The same folder with a network in the bundle: three layers of fixed noise, the last layer by least squares.
 
-    `in_double`: its sums run in double precision, as those of neural models do.
+    `in_double`: its sums run in double precision, as those of neural models do. `shuffled`: it learnt the targets of
+    other rows.
     """
     bundle, rng = made.bundle, np.random.default_rng(2)
     blocks = sorted(bundle.blocks, key=lambda block: block.name)
@@ -97,7 +98,8 @@ def network(made: Made, folder: Path, width: int = 256, in_double: bool = False)
     x = np.concatenate([arrays[block.part("value")] for block in blocks], axis=1)
     for layer in layers:
         x = np.maximum(x @ layer, 0)
-    sign = 8 * (made.data.y("train") - 0.5)
+    y = made.data.y("train")
+    sign = 8 * ((rng.permutation(y) if shuffled else y) - 0.5)
     last = np.linalg.solve(x.T @ x + 10 * np.eye(width), x.T @ sign)[:, None]
     folder.mkdir()
     for name in ("training.json", "checkpoint.safetensors", "decisions.json"):

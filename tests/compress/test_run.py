@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 
 from luban.bundle.bundle import Bundle
 from luban.bundle.graph import GraphBuilder
@@ -18,10 +19,12 @@ from luban.catalog import COMPRESSORS, Choice
 from luban.compress.base import CompressContext
 from luban.compress.config import CompressConfig
 from luban.compress.run import compress
-from luban.compress.trial import Rule
+from luban.compress.trial import Rule, quality
 from luban.evaluate.config import EvaluateConfig
 from luban.evaluate.run import evaluate_bundle
 from luban.models.base import Refusal
+from luban.models.graph_model import GraphModel
+from luban.train.encode import Rows
 
 from .made import FAST, SURE, Made, linear, network
 
@@ -85,6 +88,26 @@ def test_the_compressed_is_compared_on_test_rows(wide: Made, tmp_path: Path) -> 
     assert abs(found["comparisons"]["uncompressed"]["difference"]) < 0.05
 
 
+def test_what_is_lost_is_measured_on_the_model_before_its_refit(wide: Made, tmp_path: Path) -> None:
+    """Here that model knows nothing: the figures are its own, on rows that it never saw, not those of the bundle."""
+    refitted, ignorant = tmp_path / "refitted", tmp_path / "ignorant"
+    shutil.copytree(wide.folder, refitted)
+    network(wide, ignorant, shuffled=True)
+    (refitted / "judged").mkdir()
+    (ignorant / "bundle").rename(refitted / "judged" / "bundle")
+    splits = wide.data.dataset.splits
+    rows = np.arange(splits["train"] + splits["valid"])
+    unseen = rows % 5 == 0
+    (refitted / "judged" / "rows.safetensors").write_bytes(save({"train": rows[~unseen], "valid": rows[unseen]}))
+    (tried,) = run(Made(refitted, wide.data), tmp_path / "out", FAST)["tried"]
+    assert tried["before"] < 0.75 < run(wide, tmp_path / "plain", FAST)["tried"][0]["before"]
+    after, graph = Bundle.load(refitted / "judged" / "bundle"), refitted / "judged" / "bundle" / GRAPH
+    both = wide.data.with_rows({"train": Rows(("train", "valid")), "valid": Rows(()), "test": Rows(())})
+    outputs = GraphModel(graph.read_bytes()).predict(both.arrays(after.encoders, "train"))[unseen]
+    assert tried["before"] == quality(after, (outputs, outputs), both.y("train")[unseen])["before"]
+    assert not (tmp_path / "out" / "judged").exists()
+
+
 def test_a_linear_model_has_nothing_to_compress(plain: Made, tmp_path: Path) -> None:
     report = run(plain, tmp_path / "out", FAST)
     (tried,) = report["tried"]
@@ -129,6 +152,7 @@ def test_none_is_tried(wide: Made, tmp_path: Path) -> None:
 def unchanged(made: Made, out: Path) -> None:
     """The bundle is the one that was trained, byte for byte, and so are the outputs."""
     names = {path.relative_to(made.folder) for path in made.folder.rglob("*") if path.is_file()}
+    names = {name for name in names if name.parts[0] != "judged"}
     assert names == {path.relative_to(out) for path in out.rglob("*") if path.is_file()}
     for name in names - {Path("training.json")}:
         assert (out / name).read_bytes() == (made.folder / name).read_bytes()

@@ -3,8 +3,10 @@
 It comes before `evaluate`, so that what is evaluated, explained and released is the final bundle. The
 folder that it leaves is like that of `train`: the same files, the bundle and the outputs on test rows
 exchanged where a method was accepted, and what was tried in `training.json` under `compression`.
-Decided here: ranges come from training rows, verdicts from validation rows; test rows are answered by
-the compressed graph, written away unseen, beside the outputs that the uncompressed one had. What the
+Decided here: ranges come from training rows, verdicts from rows that nothing compared has seen. A bundle that was
+fitted again on validation rows has seen them, so what a method loses is measured on the model as it was before that
+(`judged`), compressed by the same method; time, size and answers beside others are those of the bundle. Test rows are
+answered by the compressed graph, written away unseen, beside the outputs that the uncompressed one had. What the
 clock says is a decision, recorded before it is used.
 """
 
@@ -14,6 +16,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,7 @@ from luban.errors import BundleError
 from luban.models.base import Refusal
 from luban.models.graph_model import GraphModel
 from luban.train.encode import TrainData
+from luban.train.write import JUDGED, read_judged
 
 Decide = Callable[[str, Callable[[], Any]], Any]
 Step = Callable[[str, float], None]
@@ -49,6 +53,14 @@ class Asked:
     data: TrainData
     config: CompressConfig
     rule: Rule
+    judged_in: Path
+    unseen: TrainData
+    """The data with rows that the judged bundle has not seen as validation rows."""
+
+    @cached_property
+    def judged(self) -> Bundle:
+        """The bundle, or the model as it was before it was fitted again."""
+        return self.bundle if self.judged_in == self.folder / "bundle" else Bundle.load(self.judged_in)
 
 
 def compress(
@@ -58,7 +70,8 @@ def compress(
 
     `out` is empty. `data` is the dataset that the bundle was trained on.
     """
-    asked = Asked(Bundle.load(trained / "bundle"), trained, data, config, rule)
+    judged, unseen = read_judged(trained, data)
+    asked = Asked(Bundle.load(trained / "bundle"), trained, data, config, rule, judged, unseen)
     found: list[dict[str, Any]] = []
     kept: list[tuple[float, str, Path]] = []
     for choice in methods(config):
@@ -90,29 +103,50 @@ def _try(asked: Asked, choice: Choice, folder: Path, decide: Decide) -> dict[str
     reason = method.supports(onnx.load_model_from_string(graph))
     if reason is not None:
         return {**refused, "code": "unsupported", "reason": _sentence(reason)}
-    if not len(asked.data.y("valid")):
+    if not len(asked.unseen.y("valid")):
         return {**refused, "code": "no_rows", "reason": "There are no validation rows to judge it by."}
     context = CompressContext(asked.bundle.manifest.task.width, _calibration(asked))
     made = method.compress(graph, context)
     if isinstance(made, Refusal):
         return {**refused, "code": "failed", "reason": _sentence(made.reason)}
+    honest = made if asked.judged is asked.bundle else _judged(asked, method)
+    if isinstance(honest, Refusal):
+        return {**refused, "code": "failed", "reason": _sentence(honest.reason)}
     try:
         after = _bundle(asked, made, folder)
     except BundleError as error:
         return {**refused, "code": "failed", "reason": f"The compressed bundle is refused. {error.message}"}
-    return judge({**known, **_measured(asked, after, made, choice.kind, decide)}, asked.rule)
+    figures = {**known, **_lost(asked, honest), **_measured(asked, after, choice.kind, decide)}
+    return judge(figures, asked.rule)
 
 
-def _measured(asked: Asked, after: Bundle, graph: bytes, name: str, decide: Decide) -> dict[str, Any]:
-    before, data = asked.bundle, asked.data
-    arrays = data.arrays(before.encoders, "valid")
-    old = GraphModel((asked.folder / "bundle" / GRAPH).read_bytes()).predict(arrays)
-    outputs = (old, GraphModel(graph).predict(arrays))
-    rows = list(_rows(before, data.dataset, "valid", TIMED_ROWS))
+def _judged(asked: Asked, method: Compressor) -> bytes | Refusal:
+    """The judged model's graph through the method, with ranges of rows that it learnt from."""
+    graph, unseen = (asked.judged_in / GRAPH).read_bytes(), asked.unseen
+    reason = method.supports(onnx.load_model_from_string(graph))
+    if reason is not None:
+        return Refusal(
+            f"before it was fitted again the model cannot be compressed, so that nothing says what is lost: {reason}"
+        )
+    learnt = unseen.rows["train"].only(_spread(len(unseen.y("train")), asked.config.calibration_rows))
+    few = unseen.with_rows({**unseen.rows, "train": learnt})
+    arrays = few.arrays(asked.judged.encoders, "train")
+    return method.compress(graph, CompressContext(asked.judged.manifest.task.width, arrays))
+
+
+def _lost(asked: Asked, graph: bytes) -> dict[str, Any]:
+    """What the judged model loses on rows that neither it nor what was made of it has seen."""
+    arrays = asked.unseen.arrays(asked.judged.encoders, "valid")
+    old = GraphModel((asked.judged_in / GRAPH).read_bytes()).predict(arrays)
+    return quality(asked.judged, (old, GraphModel(graph).predict(arrays)), asked.unseen.y("valid"))
+
+
+def _measured(asked: Asked, after: Bundle, name: str, decide: Decide) -> dict[str, Any]:
+    before = asked.bundle
+    rows = list(_rows(before, asked.data.dataset, "valid", TIMED_ROWS))
     changed, num = moved(after, rows)
     times = decide(f"{name}:times", lambda: compare_times(before, after, rows))
     return {
-        **quality(before, outputs, data.y("valid")),
         "moved": changed,
         "asked": num,
         "size_mb": [size_mb(before), size_mb(after)],
@@ -136,8 +170,7 @@ def _calibration(asked: Asked) -> dict[str, np.ndarray]:
 def _rows(bundle: Bundle, dataset: Dataset, split: Split, count: int) -> Iterator[dict[str, Any]]:
     """Up to `count` rows of a split, evenly spread over it, read in batches."""
     names = [column.name for column in bundle.schema.inputs if column.name in dataset.schema]
-    total = dataset.splits.get(split, 0)
-    picked = np.unique(np.linspace(0, max(total - 1, 0), num=min(count, total)).astype(np.int64))
+    picked = _spread(dataset.splits.get(split, 0), count)
     start = 0
     for batch in dataset.batches(names, split):
         here = picked[(picked >= start) & (picked < start + batch.num_rows)] - start
@@ -145,12 +178,17 @@ def _rows(bundle: Bundle, dataset: Dataset, split: Split, count: int) -> Iterato
         start += batch.num_rows
 
 
+def _spread(total: int, count: int) -> np.ndarray:
+    """Up to `count` positions [M] int64 of `total`, evenly spread."""
+    return np.unique(np.linspace(0, max(total - 1, 0), num=min(count, total)).astype(np.int64))
+
+
 def _write(asked: Asked, accepted: Path | None, report: dict[str, Any], out: Path) -> None:
     """The folder as `train` left it, with the accepted bundle in place; what else was tried is removed."""
     from safetensors.numpy import load_file, save
 
     training = json.loads((asked.folder / "training.json").read_bytes())
-    _copy(asked.folder, out, left_out=("training.json", *(("bundle",) if accepted else ())))
+    _copy(asked.folder, out, left_out=("training.json", JUDGED, *(("bundle",) if accepted else ())))
     if accepted is not None:
         accepted.rename(out / "bundle")
         outputs = load_file(asked.folder / "outputs.safetensors")

@@ -3,8 +3,8 @@
 Kept only if the first metric loses no more than `budget.max_drop` points, no answer depends on its
 batch, and it is faster beyond doubt or makes the bundle fit into `budget.size_mb`. Decided here: a drop
 of a metric in the target's own unit (lower is better) is a share of it, for a point of it means
-nothing; validation rows decide, and where the model was fitted again on them too, `evaluate` compares on
-test rows. Every verdict has a code, the figures, and a sentence.
+nothing; rows decide that neither the model nor what was made of it has seen, and `evaluate` compares on test rows
+besides. Every verdict has a code, the figures, and a sentence.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from luban.data.dataset import Dataset
 from luban.errors import DataError
 from luban.models.base import Refusal
 from luban.tasks.base import Task
-from luban.train.again import study
+from luban.train.again import Again, study
 from luban.train.candidate import Candidate, Decide, Spec
 from luban.train.config import TrainConfig
 from luban.train.folded import Folded
@@ -28,7 +29,7 @@ from luban.train.tune.bench import Trials
 from luban.train.tune.config import TuneConfig
 from luban.train.tune.search import Search
 from luban.train.way import Keep, OneSplit, Tools, Watch, Way, attempt
-from luban.train.write import Facts, Final, write
+from luban.train.write import Facts, Final, write, write_judged
 
 LEAST_SHARE = 0.1
 """Of the budget: what a candidate that was started may use even if less is left."""
@@ -78,7 +79,8 @@ def train(
     tune: TuneConfig | None = None,
 ) -> dict[str, Any]:
     """Train candidates and write into `out`: `bundle/`, `outputs.safetensors`, `checkpoint.safetensors`,
-    `training.json`. Returns the training report. `tune`: a search whose trials are candidates too.
+    `training.json`, after a refit `judged/`. Returns the training report. `tune`: a search whose trials are
+    candidates too.
     """
     tools = Tools(config, keep, decide, watch)
     way: Way = OneSplit(dataset, task, seed, tools)
@@ -98,6 +100,9 @@ def train(
     report = trial.report(chosen, final)
     written = Final(final, decoding, baseline.test, chosen.valid, way.truth)
     write(out, way.written, facts, written, report)
+    if final is not chosen and len(way.ground.y("valid")):
+        judged = replace(written, candidate=Again(way, tools, chosen, trial.done).whole)
+        write_judged(out, way.written, way.ground, facts, judged)
     return report
 
 
@@ -143,8 +148,10 @@ class _Trial:
     def _trained(self, spec: Spec, members: Sequence[Candidate]) -> Candidate | Refusal:
         """The candidate, or why it could not be trained; a baseline that fails ends the run."""
         budget = self._config.time_budget_s
-        seconds = lambda: max(budget - self._spent, LEAST_SHARE * budget)  # noqa: E731
-        make = lambda: self._way.train(spec, members, seconds)  # noqa: E731
+
+        def make() -> Candidate:
+            return self._way.train(spec, members, lambda: max(budget - self._spent, LEAST_SHARE * budget))
+
         return attempt(self._tools, spec.name, make) if self.done else make()
 
     def members(self) -> list[Candidate]:

@@ -1,6 +1,8 @@
 """What the verb `train` leaves: the bundle, outputs on test rows, the checkpoint, the report.
 
-Only encoders that the graph reads go into the bundle. Knows no family and no task by name.
+Where the bundle was fitted again on the rows that judged it, the model as it was before is left too, with the rows
+that it did not see: whoever changes the graph can then be judged on rows that neither of both has seen. Only
+encoders that the graph reads go into a bundle. Knows no family and no task by name.
 """
 
 from __future__ import annotations
@@ -21,9 +23,12 @@ from luban.data.dataset import Split
 from luban.features.kinds import num_rows, pad
 from luban.models.graph_model import GraphModel
 from luban.train.candidate import Candidate
-from luban.train.encode import TrainData
+from luban.train.encode import Rows, TrainData
 
 NUM_EXAMPLES = 8
+JUDGED, ROWS = "judged", "rows.safetensors"
+BOTH: tuple[Split, ...] = ("train", "valid")
+"""The parts of the dataset's split among whose rows those of a judged model are numbered."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,40 @@ def write(out: Path, data: TrainData, facts: Facts, final: Final, report: dict[s
     (out / "outputs.safetensors").write_bytes(save(named))
     shutil.copyfile(final.candidate.folder / "checkpoint.safetensors", out / "checkpoint.safetensors")
     (out / "training.json").write_bytes(canonical(report))
+
+
+def write_judged(out: Path, data: TrainData, ground: TrainData, facts: Facts, final: Final) -> None:
+    """Write `judged/bundle/` and `judged/rows.safetensors`: which rows the model of `final` learnt from (`train`)
+    and which it never saw (`valid`), by position [M] among the dataset's training and validation rows.
+
+    `ground` has these rows in their places, `data` those that the bundle's examples are taken from.
+    """
+    from safetensors.numpy import save
+
+    (out / JUDGED / "bundle").mkdir(parents=True)
+    write_bundle(out / JUDGED / "bundle", _draft(data, facts, final))
+    splits = data.dataset.splits
+    all_of = {"train": np.arange(splits["train"]), "valid": splits["train"] + np.arange(splits["valid"])}
+    rows = {}
+    for name in BOTH:
+        used = ground.rows[name]
+        positions = np.concatenate([all_of[part] for part in used.parts])
+        rows[name] = positions if used.at is None else positions[used.at]
+    (out / JUDGED / ROWS).write_bytes(save(rows))
+
+
+def read_judged(folder: Path, data: TrainData) -> tuple[Path, TrainData]:
+    """The bundle to be judged in a folder that `train` left, and `data` with rows that it did not see as `valid`.
+
+    Where no model was fitted again, that is the bundle itself, and the dataset's validation rows.
+    """
+    from safetensors.numpy import load_file
+
+    if not (folder / JUDGED).is_dir():
+        return folder / "bundle", data
+    both, at = Rows(BOTH), load_file(folder / JUDGED / ROWS)
+    rows: dict[Split, Rows] = {"train": both.only(at["train"]), "valid": both.only(at["valid"]), "test": Rows(())}
+    return folder / JUDGED / "bundle", data.with_rows(rows)
 
 
 def _draft(data: TrainData, facts: Facts, final: Final) -> Draft:
