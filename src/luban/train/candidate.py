@@ -17,17 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from luban.bundle.graph import GraphBuilder
 from luban.catalog import FAMILIES, Choice, canonical
-from luban.data.dataset import Split
 from luban.features.base import Encoder
-from luban.features.kinds import Arrays, Block, take
 from luban.models.base import Family, FitContext, Fitted, Member, Progress, Refusal, Unfinished
 from luban.models.graph_model import GraphModel
 from luban.models.neural.learner import Learner, Loop, Trained
 from luban.models.neural.recipe import Recipe
 from luban.models.plan import PlannedInput, plan
 from luban.train.encode import TrainData
+from luban.train.given import Given, Inputs, Known, OfColumns, OfMembers
 from luban.train.imbalance import fit_balanced
 from luban.train.loop import loop
 
@@ -73,15 +71,8 @@ class Candidate:
 
     def member(self) -> Member:
         """What a vote sees of it."""
-        return Member(self.spec.name, self.spec.choice.kind, self.valid, GraphModel(self.graph))
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What one family reads: raw pairs, and converters over some of them."""
-
-    pairs: list[tuple[str, Encoder]]
-    converters: list[tuple[str, Encoder, Choice]]
+        known = Known(np.concatenate([self.valid, self.test]), self.graph)
+        return Member(self.spec.name, self.spec.choice.kind, self.valid, known)
 
 
 @dataclass(frozen=True)
@@ -156,7 +147,7 @@ def train_candidate(
         return decisions[key]
 
     family: Family = FAMILIES.resolve(spec.choice.kind)(spec.choice.config)
-    bench = _Bench(data, inputs)
+    bench: Given = OfMembers(data, inputs) if members else OfColumns(data, inputs)
     context = FitContext(
         head=data.head,
         blocks=bench.blocks,
@@ -189,7 +180,7 @@ def train_candidate(
     (folder / "seconds.json").write_bytes(canonical(round(time.monotonic() - began, 3)))
 
 
-def _facts(spec: Spec, bench: _Bench, fitted: Fitted) -> dict[str, Any]:
+def _facts(spec: Spec, bench: Given, fitted: Fitted) -> dict[str, Any]:
     """What a candidate is, apart from what was measured."""
     return {
         "name": spec.name,
@@ -257,43 +248,3 @@ def calibrated_loss(data: TrainData, outputs: np.ndarray, y: np.ndarray) -> floa
     """Loss of a head after the task's own calibration: log loss per row, or mean squared error."""
     decoding = data.task.calibrate(data.target_encoder, outputs, y)
     return data.task.loss(outputs, y, decoding)
-
-
-class _Bench:
-    """Arrays of one candidate, converters applied."""
-
-    def __init__(self, data: TrainData, inputs: Inputs) -> None:
-        self._data, self._inputs = data, inputs
-        self._converted = [data.converted(*item) for item in inputs.converters]
-        sources = {converted.source.name for converted in self._converted}
-        direct = [encoder.block(column) for column, encoder in inputs.pairs]
-        self.blocks: tuple[Block, ...] = (
-            *(block for block in direct if block.name not in sources),
-            *(converted.fitted.block for converted in self._converted),
-        )
-        self.train = self.arrays("train")
-        for converted in self._converted:
-            self.train |= converted.train
-
-    def arrays(self, split: Split) -> Arrays:
-        """Raw and converted arrays of a split (for training rows: not cross-fitted)."""
-        if not len(self._data.y(split)):
-            return take(self.train, np.zeros(0, np.int64))
-        arrays = dict(self._data.arrays(self._inputs.pairs, split))
-        for converted in self._converted:
-            arrays |= self._data.through(converted, split)
-        return arrays
-
-    def predict(self, fitted: Fitted, split: Split) -> np.ndarray:
-        """Outputs [B, n] float64 of a split, which may have no rows."""
-        if not len(self._data.y(split)):
-            return np.zeros((0, self._data.head.width))
-        return np.asarray(fitted.predict(self.arrays(split)), np.float64)
-
-    def export(self, fitted: Fitted) -> bytes:
-        """The ONNX graph of converters and model, as bytes that the same model always gives."""
-        graph = GraphBuilder()
-        for converted in self._converted:
-            graph.give(converted.fitted.block, "value", converted.fitted.export(graph))
-        model = graph.build(fitted.export(graph), self._data.head.width)
-        return bytes(model.SerializeToString(deterministic=True))

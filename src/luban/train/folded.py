@@ -27,7 +27,6 @@ import numpy as np
 from luban.bundle.graph import GraphBuilder
 from luban.catalog import FAMILIES, Choice, canonical
 from luban.data.dataset import Dataset, Split
-from luban.features.kinds import Arrays
 from luban.models.base import FitContext, Fitted, Member
 from luban.models.graph_model import GraphModel
 from luban.tasks.base import Task
@@ -35,34 +34,12 @@ from luban.train.candidate import Candidate, Decide, Spec, calibrated_loss, diff
 from luban.train.config import FoldsConfig
 from luban.train.encode import SPLITS, Rows, TrainData
 from luban.train.folds import folds_of
+from luban.train.given import ROWS, Known
 from luban.train.specs import family_of
 from luban.train.way import Tools, Way, fit, key_of, refit, teachable, voters_of
 
 MOST_BYTES = 1 << 30
 """Arrays that are kept for the next candidate; beyond, a fold's are encoded again."""
-
-
-ROWS = "rows"
-
-
-class Known(Fitted):
-    """A model of which only the answers to some rows are known: arrays are their numbers, `{ROWS: [M] int64}`."""
-
-    def __init__(self, outputs: np.ndarray) -> None:
-        super().__init__()
-        self._outputs = outputs
-
-    def predict(self, arrays: Arrays) -> np.ndarray:
-        """The known outputs [M, n] of these rows."""
-        return np.asarray(self._outputs[arrays[ROWS]])
-
-    def export(self, graph: GraphBuilder) -> str:
-        """It has no graph: raises AssertionError."""
-        raise AssertionError("a model of which only outputs are known is not exported")
-
-    def checkpoint(self) -> dict[str, np.ndarray]:
-        """Nothing."""
-        return {}
 
 
 class Folded(Way):
