@@ -258,8 +258,9 @@ def in_blocks(values: Sequence[object], rows: int, encode: Callable[[Sequence[ob
     return Encoded({name[1:]: part for name, part in parts.items()}, sum(block.cut for block in blocks))
 
 
-MAX_ENTRIES = 1 << 20
-"""Padded entries (rows times longest row) of one call of a graph: 12 MB for a bag."""
+MAX_ENTRIES = 1 << 15
+"""Padded entries (rows times longest row) of one call of a graph. Trees over a bag project each entry to 64 figures,
+8 MB a call: near the processor. 2,000 reviews in calls of 2²⁰ take twice as long, and 590 MB in place of 90."""
 MAX_ROWS = 1024
 MAX_TOKENS = 1 << 11
 """Padded entries of a call that reads tokens: a network keeps some thousand figures for each, and is several times
