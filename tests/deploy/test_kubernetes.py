@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from luban.deploy.base import Deployment
 from luban.deploy.config import DeployConfig
 from luban.deploy.kserve import KServe
-from luban.deploy.kubernetes import Kubernetes, name_of
+from luban.deploy.kubernetes import Kubernetes
+from luban.deploy.pods import name_of
 from luban.errors import ConfigError
 from luban.serve.config import ServeConfig
 from luban.serve.http.tls import TlsConfig

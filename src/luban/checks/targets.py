@@ -14,6 +14,7 @@ from luban.deploy.base import Deployment, File
 from luban.deploy.config import DeployConfig
 from luban.deploy.write import LIST, write
 from luban.serve.config import ServeConfig
+from luban.serve.inference.grpc_config import GrpcConfig
 
 COMMENTS = {".json": None, ".md": "<!--"}
 """How a kind of file begins a comment, where not by `#`; None where it can hold none."""
@@ -35,8 +36,9 @@ def plans() -> Iterator[Deployment]:
         project="name: reviews\ndata: {source: reviews.csv}\n",
     )
     yield plan
-    yield replace(plan, serve=ServeConfig(max_rows=77, alias="challenger"))
+    yield replace(plan, serve=ServeConfig(max_rows=77, alias="challenger", grpc=GrpcConfig(port=9000)))
     for change in (
+        {"host": "localhost"},
         {"model_from": "project"},
         {"proxy": "haproxy"},
         {"replicas": 3, "cpus": 2.0, "extras": ("postgres",)},

@@ -80,26 +80,27 @@ def write_target(
     _say(done, made.next_steps(plan), _notes(shop, made, plan, bundle is None), as_json)
 
 
-_IN_THE_LEDGER = ("records", "review", "jobs", "traffic")
+_IN_THE_LEDGER = ("models", "records", "review", "jobs", "traffic")
 """Sections of `serve` that servers without a ledger cannot follow."""
 
 
 def _notes(shop: Workshop, target: Target, plan: Deployment, has_ledger: bool) -> list[str]:
-    """What of the project servers that carry a bundle will not have: all that stands in the ledger."""
+    """What whoever deploys this would not expect: the target's notes, and what servers without a ledger lose."""
+    from luban.deploy.needs import is_set
     from luban.serve.guards.keyring import Keyring
 
+    found = list(target.notes(plan))
     if plan.config.model_from == "project" or not target.names_bundle:
-        return []
-    lost = [
-        f"`serve.{name}`" for name in _IN_THE_LEDGER if getattr(plan.serve, name) != type(getattr(plan.serve, name))()
-    ]
+        return found
+    lost = [f"`serve.{name}`" for name in _IN_THE_LEDGER if is_set(plan.serve, name)]
     if has_ledger and Keyring(shop.home.ledger).records():
         lost.insert(0, "the keys of `luban keys`")
     if not lost:
-        return []
+        return found
     return [
+        *found,
         f"These servers have no ledger: {', '.join(lost)} will have no effect there, and LUBAN_API_KEY is the only "
-        "key. To have them: `deploy.model_from: project`."
+        "key. To have them: `deploy.model_from: project`.",
     ]
 
 

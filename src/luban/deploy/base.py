@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import SecretStr
 
 from luban.catalog import Component, Config, canonical
-from luban.deploy.config import DeployConfig
+from luban.deploy.config import LOCALHOST, DeployConfig
+from luban.deploy.needs import extras_of, is_set
 from luban.errors import ConfigError
 from luban.serve.config import ServeConfig
 
@@ -71,6 +72,16 @@ class Deployment:
         return f"./wheels/{self.wheel}{brackets}" if self.wheel else f"luban{brackets}=={self.luban}"
 
     @property
+    def extras(self) -> tuple[str, ...]:
+        """Extras of Luban that the servers need, those that their settings ask for included."""
+        return extras_of(self.serve, self.config)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether no name is set by which clients reach the model."""
+        return self.config.host == LOCALHOST
+
+    @property
     def environment(self) -> dict[str, str]:
         """The server's settings that are not defaults, as variables. Raises ConfigError for a secret among them."""
         return {name: value for name, value in _variables("LUBAN__SERVE", self.serve) if name not in _OF_THE_TARGET}
@@ -101,7 +112,8 @@ def _told(variable: str, name: str, value: Any, config: Config) -> str:
         raise ConfigError(
             f"`{variable.lower().removeprefix('luban__').replace('__', '.')}` holds a secret, which must not stand in "
             "files that are written.",
-            f"Take it out of luban.yaml, and give the servers the environment variable {variable}.",
+            f"Take it out of luban.yaml, give the servers the environment variable {variable}, and name its extra, "
+            "where it needs one, in `deploy.extras`.",
         )
     return text
 
@@ -119,6 +131,10 @@ class Target(Component):
     Texts that can hold a comment begin with one that says how they were made (`templates.header`).
     """
 
+    names_host: ClassVar[bool] = False
+    """Whether `deploy.host` stands in the files: in a certificate, a server's name or a route."""
+    not_followed: ClassVar[Mapping[str, str]] = {}
+    """Settings of the server that this target cannot follow, as `grpc.port`, and why not."""
     names_bundle: ClassVar[bool] = True
     """Whether the files name what is deployed (the tag of an image); false where they would be the same for all."""
 
@@ -133,3 +149,22 @@ class Target(Component):
     @abstractmethod
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """What to do with the files, a command or a sentence a line."""
+
+    def notes(self, plan: Deployment) -> Sequence[str]:
+        """What whoever deploys this would not expect; nothing here stops him."""
+        host = (NO_HOST,) if self.names_host and plan.is_local else ()
+        return (*host, *ignored(plan.serve, self.not_followed))
+
+
+NO_HOST = (
+    "`deploy.host` is not set, so certificates, server names and routes in these files stand for localhost: good for a "
+    "trial on that machine, and refused by clients elsewhere. Set it to the name that clients use, such as "
+    "models.example.org, and write the files again."
+)
+
+
+def ignored(serve: ServeConfig, not_followed: Mapping[str, str]) -> tuple[str, ...]:
+    """A sentence for each setting that is set, but not followed."""
+    return tuple(
+        f"`serve.{path}` has no effect here: {why}" for path, why in not_followed.items() if is_set(serve, path)
+    )

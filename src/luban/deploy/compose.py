@@ -16,8 +16,9 @@ from pydantic import Field, field_validator
 
 from luban.deploy.base import Deployment, File, Target
 from luban.deploy.container import PORT, Container, image_files, state_steps, wheel_steps
+from luban.deploy.needs import ports_outside
 from luban.deploy.proxies.front import FILES, behind_proxy, proxy_file, stop_s
-from luban.deploy.proxies.target import ProxySettings, front_of
+from luban.deploy.proxies.target import ProxySettings, front_of, grpc_notes
 from luban.deploy.templates import render
 from luban.deploy.watch.target import WHERE_DASHBOARDS, Monitoring
 from luban.errors import ConfigError
@@ -31,6 +32,8 @@ _FIRST = 11
 
 class Compose(Target):
     """Servers behind NGINX or HAProxy, Prometheus with rules, Grafana with a dashboard; secrets as files."""
+
+    names_host = True
 
     class Config(ProxySettings):
         """What runs beside the servers."""
@@ -81,6 +84,10 @@ class Compose(Target):
         was, now = (f"`luban deploy {kind}`" for kind in (watching.kind or "monitoring", KIND))
         return [File(file.path, file.text.replace(was, now, 1)) for file in watching.files(plan)]
 
+    def notes(self, plan: Deployment) -> Sequence[str]:
+        """See Target."""
+        return (*super().notes(plan), *grpc_notes(plan, self.config))
+
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
         return (
@@ -111,6 +118,7 @@ class Compose(Target):
         return {
             "config": config, "addresses": self._addresses(plan), "port": PORT, "environment": environment,
             "stop_s": stop_s(plan), "follows": plan.config.model_from == "project",
+            "reaches_outside": bool(ports_outside(plan.serve, plan.config)),
             "proxy_image": config.proxy_image or default, "proxy_file": FILES[proxy], "proxy_at": PLACES[proxy],
             "published": [config.port, *([config.plain_port] if config.tls and config.plain_port else [])],
             "dashboards_at": WHERE_DASHBOARDS,

@@ -13,6 +13,9 @@ from pydantic import Field, model_validator
 from luban.catalog import TARGETS, Choice, Config, OneOf
 from luban.deploy.sizing import SizingConfig
 
+LOCALHOST = "localhost"
+_PACKAGE = r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._,-]+\])?((==|>=|<=|~=|<|>)[A-Za-z0-9.*+!_,<>=~-]+)?$"
+
 
 class DeployConfig(Config):
     """Where and how the model is deployed."""
@@ -22,7 +25,7 @@ class DeployConfig(Config):
     defaults."""
     to: str = Field("deploy", min_length=1)
     """Folder for the files, seen from luban.yaml; each target has a folder of its name in it."""
-    host: str = Field("localhost", pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")
+    host: str = Field(LOCALHOST, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")
     """Name by which clients reach the model: it stands in proxies, certificates and routes."""
     model_from: Literal["bundle", "project"] = "bundle"
     """bundle: the champion's files are carried along, and a new version is a new deployment. project: servers follow
@@ -38,8 +41,9 @@ class DeployConfig(Config):
     image: str = Field("", pattern=r"^[a-z0-9._/:@-]*$")
     """Name of the container's image; by default the model's name."""
     extras: tuple[str, ...] = ()
-    """Extras of Luban that the servers need, such as grpc."""
-
+    """Extras of Luban that the servers need beside those that settings of `serve` and `model_from` ask for."""
+    packages: tuple[Annotated[str, Field(pattern=_PACKAGE)], ...] = ()
+    """Other packages that servers need, as pip takes them: the library of your storage (`s3fs`), a plug-in."""
     plan: SizingConfig = Field(default_factory=SizingConfig)
     """What `luban deploy plan` plans for."""
 

@@ -46,12 +46,13 @@ class Container(Target):
         mount = "" if self._baked(plan) else " -v ./bundle:/bundle:ro"
         if plan.config.model_from == "project":
             mount = f" -v {plan.name}-state:/state"
+        grpc = f"-p {plan.serve.grpc.port}:{plan.serve.grpc.port} " if plan.serve.grpc.port else ""
         return (
             *wheel_steps(plan),
             f"docker build -t {plan.image} .          # or: buildah bud -t {plan.image} .",
             *state_steps(plan, f"{plan.name}-state", self.config.user),
             f"docker run --read-only --tmpfs /tmp --cap-drop ALL --env-file keys.env{mount} "
-            f"-p {PORT}:{PORT} {plan.image}",
+            f"-p {PORT}:{PORT} {grpc}{plan.image}",
         )
 
     def _baked(self, plan: Deployment) -> bool:
@@ -98,7 +99,9 @@ def requirements(kind: str, plan: Deployment) -> list[File]:
     pins = "".join(f"{name}=={version}\n" for name, version in plan.pins.items())
     top = header(kind, plan) + "\n"
     files = [
-        File("requirements.txt", f"{top}{plan.install(plan.config.extras)}\n"),
+        File(
+            "requirements.txt", top + "".join(f"{one}\n" for one in (plan.install(plan.extras), *plan.config.packages))
+        ),
         File("constraints.txt", f"{top}# Versions on the machine that wrote this.\n{pins}"),
         File("wheels/README.txt", f"{top}{_WHEELS}"),
     ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from luban import __version__
 from luban.deploy.base import Deployment
+from luban.deploy.needs import extras_of
 from luban.deploy.pins import own_wheel, pins
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def of_project(project: Project, text: str) -> Deployment:
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
         serve=project.serve,
         config=project.deploy,
-        pins=pins(project.deploy.extras),
+        pins=pins(extras_of(project.serve, project.deploy), project.deploy.packages),
         project=text,
         language=project.language,
         wheel=own_wheel(__version__),

@@ -14,9 +14,10 @@ from pydantic import Field
 
 from luban.catalog import Config as Settings
 from luban.deploy.base import Deployment, File, Target
-from luban.deploy.kubernetes import (
+from luban.deploy.pods import (
     Object,
     container,
+    follows,
     grace_s,
     labels,
     name_of,
@@ -34,9 +35,16 @@ PORT = 8080
 MODELS = "/mnt/models"
 """Where KServe's storage initialiser puts what `storageUri` names."""
 
+_JOBS_WAIT = (
+    "Jobs wait while no server runs, and with `min_replicas` 0 one that is begun may be ended with its server, to be "
+    "begun again by the next. Set `min_replicas` to 1 where customers send files."
+)
+
 
 class KServe(Target):
     """InferenceService with V2 protocol and scale to zero."""
+
+    not_followed = {"grpc.port": "KServe gives a model one port, which speaks HTTP here."}
 
     class Config(Settings):
         """How KServe scales the model."""
@@ -77,12 +85,16 @@ class KServe(Target):
             )
         return [*([self._runtime(plan)] if self.config.storage_uri else []), self._service(plan)]
 
+    def notes(self, plan: Deployment) -> Sequence[str]:
+        """See Target."""
+        jobs_wait = follows(plan) and plan.serve.jobs.enabled and self.config.min_replicas == 0
+        return (*super().notes(plan), *((_JOBS_WAIT,) if jobs_wait else ()))
+
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
         namespace, name = self.config.namespace, name_of(plan)
         secret = self.config.keys_secret or name
-        follows = plan.config.model_from == "project"
-        more = " --from-literal=LUBAN_LEDGER=… --from-literal=LUBAN_STORE=…" if follows else ""
+        more = " --from-literal=LUBAN_LEDGER=… --from-literal=LUBAN_STORE=…" if follows(plan) else ""
         return [
             f"Build the image (luban deploy container) and push it as {plan.image}.",
             f"kubectl -n {namespace} create secret generic {secret} --from-literal=LUBAN_API_KEY=…{more}",

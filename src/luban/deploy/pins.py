@@ -14,11 +14,15 @@ _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 _WITH = re.compile(r"\[([^\]]*)\]")
 
 
-def pins(extras: tuple[str, ...] = ()) -> dict[str, str]:
-    """Installed versions by name, of all that `luban` with these extras needs, itself left out."""
+def pins(extras: tuple[str, ...] = (), packages: tuple[str, ...] = ()) -> dict[str, str]:
+    """Installed versions by name, of all that `luban` with these extras and other packages need, itself left out.
+
+    A package that is not installed here has no pin: the index says which version it is.
+    """
     found: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
     waiting = [("luban", extra) for extra in ("", *extras)]
+    waiting += [one for package in packages for one in _wanted(package, "")]
     while waiting:
         name, extra = waiting.pop()
         if (name, extra) in seen:

@@ -17,7 +17,8 @@ from pydantic import Field
 
 from luban.catalog import Config
 from luban.deploy.base import Deployment, File
-from luban.deploy.kubernetes import name_of, namespace_of, written
+from luban.deploy.kubernetes import namespace_of
+from luban.deploy.pods import name_of, written
 from luban.deploy.templates import header
 
 Steps = tuple[str, ...]
@@ -53,11 +54,12 @@ _ASK = " && ".join(f'test -n "${name}"' for name in NEEDED)
 
 def jobs(plan: Deployment, config: PipelineConfig) -> Jobs:
     """The commands. `$IMAGE` is the image's full name, which the host's own part sets."""
-    extras = tuple(dict.fromkeys((*config.extras, *plan.config.extras)))
+    extras = tuple(dict.fromkeys((*config.extras, *plan.extras)))
+    packages = "".join(f' "{package}"' for package in plan.config.packages)
     wheels = ("cp wheels/*.whl build/container/wheels/",) if plan.wheel else ()
     where = f"-n {namespace_of(plan)}"
     return Jobs(
-        install=f'python -m pip install "{plan.install(extras)}"',
+        install=f'python -m pip install "{plan.install(extras)}"{packages}',
         test=("luban doctor", "luban evaluate"),
         release=(f"{_ASK} || {{ echo 'Set the secrets LUBAN_LEDGER and LUBAN_STORE.' >&2; exit 1; }}", "luban run"),
         image=("luban deploy container --to build/container", *wheels, 'docker build -t "$IMAGE" build/container'),

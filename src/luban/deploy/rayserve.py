@@ -3,9 +3,10 @@
     serve deploy serve.yaml        on a cluster; or serve run serve.yaml on this machine
 
 The file that the target writes names `luban.cli.ray:application`, which builds the deployment from its arguments.
-Decided here: a replica runs the whole application, with its guards, batches and figures, so that an answer
-over Ray is the answer of any other server; Ray shares requests out and starts replicas. Each replica counts
-limits for itself, unless they are kept in Redis. Keys come in the environment, never in the file.
+Decided here: a replica runs the whole application, with its guards, batches, figures and processes for jobs, so that
+an answer over Ray is the answer of any other server; Ray shares requests out, starts replicas and ends them. What
+a server does at its own port is Ray's here: settings of that (`NOT_FOLLOWED`) are named when the file is written and
+in each replica's log. Keys come in the environment, never in the file.
 """
 
 from __future__ import annotations
@@ -17,10 +18,26 @@ from pydantic import Field, model_validator
 
 from luban.catalog import Config as Settings
 from luban.deploy.base import BUNDLE, Deployment, File, Target
-from luban.deploy.kubernetes import written
+from luban.deploy.pods import written
 from luban.deploy.templates import header
+from luban.errors import ConfigError
+from luban.serve.config import ServeConfig
 
 KIND, NAME = "ray", "luban"
+NOT_FOLLOWED = {
+    "workers": "Ray starts replicas in place of worker processes.",
+    "grpc.port": "Ray's proxies pass on HTTP alone.",
+    "head_timeout_s": "Ray's proxies read the requests.",
+    "drain_s": "Ray sends a replica nothing more before it ends it.",
+}
+"""Settings of the server that belong to a port of its own, and who does that on Ray."""
+_ONE_BY_CHANCE = (
+    "GET /metrics is answered by one replica by chance, for itself alone; for figures of all replicas scrape Ray's own."
+)
+_COUNTED_EACH = (
+    "Limits are counted by each replica for itself, so all together let through that many times as much: to count them "
+    "together, set `serve.limits.redis`."
+)
 
 
 class Arguments(Settings):
@@ -42,6 +59,7 @@ class Ray(Target):
     """serve.yaml, a configuration of Ray Serve."""
 
     extra = "ray"
+    not_followed = NOT_FOLLOWED
 
     class Config(Settings):
         """How Ray runs the model."""
@@ -57,19 +75,34 @@ class Ray(Target):
         """Port of Ray's proxies."""
 
     def files(self, plan: Deployment) -> Sequence[File]:
-        """serve.yaml."""
+        """serve.yaml. Raises ConfigError where replicas would speak TLS themselves."""
+        refuse_tls_on_ray(plan.serve)
         return [File("serve.yaml", written(self._config(plan), header(KIND, plan)))]
+
+    def notes(self, plan: Deployment) -> Sequence[str]:
+        """See Target."""
+        limits = plan.serve.limits
+        counted = (limits.requests is not None or limits.rows is not None) and limits.redis is None
+        return (*super().notes(plan), *((_COUNTED_EACH,) if counted else ()), _ONE_BY_CHANCE)
 
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
         follows = plan.config.model_from == "project"
         what = "project's folder" if follows else "bundle"
         keys = "LUBAN_API_KEY, LUBAN_LEDGER and LUBAN_STORE" if follows else "LUBAN_API_KEY"
+        extras = dict.fromkeys((self.extra, *plan.extras))
+        packages = " ".join((f'"{plan.install(tuple(extras))}"', *plan.config.packages))
         return [
+            f"pip install {packages}          # on every machine, or in the cluster's image",
             f"Put the {what} at {self.config.bundle_at} on every machine, or into the cluster's image.",
             f"Give the machines {keys} in their environment.",
             "serve deploy serve.yaml",
         ]
+
+    def _environment(self, plan: Deployment) -> dict[str, str]:
+        # A replica sees all cores of its machine, whatever share of them Ray means for it.
+        threads = {"LUBAN__SERVE__MODEL_THREADS": str(max(1, int(plan.config.cpus)))}
+        return {**threads, **plan.environment}
 
     def _config(self, plan: Deployment) -> dict[str, Any]:
         source = "project" if plan.config.model_from == "project" else BUNDLE
@@ -93,10 +126,18 @@ class Ray(Target):
             "args": {source: self.config.bundle_at},
             "deployments": [deployment],
         }
-        if plan.environment:
-            found["runtime_env"] = {"env_vars": plan.environment}
+        found["runtime_env"] = {"env_vars": self._environment(plan)}
         return {
             "proxy_location": "EveryNode",
             "http_options": {"host": "0.0.0.0", "port": self.config.port},
             "applications": [found],
         }
+
+
+def refuse_tls_on_ray(serve: ServeConfig) -> None:
+    """Raise ConfigError where a replica would be thought to speak TLS."""
+    if serve.tls is not None:
+        raise ConfigError(
+            "`serve.tls` must not be set here: Ray's proxies take requests in plain HTTP.",
+            "Take it out, and end TLS before Ray: luban deploy proxy.",
+        )

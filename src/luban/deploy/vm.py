@@ -15,7 +15,7 @@ from pydantic import Field
 from luban.deploy.base import BUNDLE, Deployment, File, Target
 from luban.deploy.container import requirements, wheel_steps
 from luban.deploy.proxies.front import FILES, behind_proxy, proxy_file, stop_s
-from luban.deploy.proxies.target import CHECKS, ProxySettings, front_of
+from luban.deploy.proxies.target import CHECKS, ProxySettings, front_of, grpc_notes
 from luban.deploy.templates import header, render
 from luban.errors import ConfigError
 
@@ -28,6 +28,8 @@ PLACES = {"nginx": "/etc/nginx/conf.d/luban.conf", "haproxy": "/etc/haproxy/hapr
 
 class Vm(Target):
     """A virtual machine: systemd units, TLS proxy, key, backups, an install script that may be run again."""
+
+    names_host = True
 
     class Config(ProxySettings):
         """What the machine runs beside the servers."""
@@ -69,6 +71,10 @@ class Vm(Target):
             *(File(name, render(f"vm/{name}", KIND, plan, values), executable=True) for name in SCRIPTS),
             *requirements(KIND, plan),
         ]
+
+    def notes(self, plan: Deployment) -> Sequence[str]:
+        """See Target."""
+        return (*super().notes(plan), *grpc_notes(plan, self.config))
 
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""

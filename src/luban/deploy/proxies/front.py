@@ -14,9 +14,9 @@ from luban.deploy.base import Deployment, File
 from luban.deploy.templates import render
 
 PURE = (r"^/v1/(models/[^/]+/)?predict$", r"^/v2/models/[^/]+/(versions/[^/]+/)?infer$")
+"""Paths whose requests change nothing, as regular expressions that NGINX and HAProxy read alike."""
 GRPC = "/inference.GRPCInferenceService/"
 """Where all paths of the open inference protocol over gRPC begin. None of its calls changes anything."""
-"""Paths whose requests change nothing, as regular expressions that NGINX and HAProxy read alike."""
 KEEP_ALIVE_S = 4
 """Proxies close idle connections to servers after this time: before the servers do (after 5 s), so that no
 request is sent on a connection that is just being closed."""

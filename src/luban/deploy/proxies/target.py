@@ -96,10 +96,20 @@ def front_of(
     )
 
 
+def grpc_notes(plan: Deployment, config: ProxySettings) -> tuple[str, ...]:
+    """What becomes of gRPC where the proxy cannot pass it on."""
+    if plan.serve.grpc.port is None or config.tls or plan.config.proxy != "nginx":
+        return ()
+    return (
+        "gRPC does not pass this proxy: without TLS, NGINX cannot tell HTTP/2. Set `tls`, or `deploy.proxy: haproxy`.",
+    )
+
+
 class Proxy(Target):
     """NGINX or HAProxy before servers: TLS, retries, health, limits, and the server's settings that go with it."""
 
     names_bundle = False
+    names_host = True
 
     class Config(ProxyConfig):
         """A proxy alone."""
@@ -118,6 +128,13 @@ class Proxy(Target):
             ),
             File("luban.env", f"{header(KIND, plan)}\n# Variables for `luban serve`.\n{lines}"),
         )
+
+    def notes(self, plan: Deployment) -> Sequence[str]:
+        """See Target."""
+        found = (*super().notes(plan), *grpc_notes(plan, self.config))
+        if plan.serve.grpc.port is not None and not self.config.grpc_servers:
+            return (*found, "`serve.grpc.port` is set, but the proxy knows no `grpc_servers`: gRPC does not pass it.")
+        return found
 
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""

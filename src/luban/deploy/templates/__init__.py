@@ -24,9 +24,19 @@ def header(kind: str, plan: Deployment, comment: str = "#") -> str:
     )
 
 
+def host_comment(plan: Deployment, comment: str = "#") -> str:
+    """Lines that say that no host is set, each after a line's end; "" where one is."""
+    if not plan.is_local:
+        return ""
+    return (
+        f"\n{comment} NOTE: `deploy.host` is not set, so this stands for localhost; clients elsewhere refuse it."
+        f"\n{comment} Set it to the name that they use, such as models.example.org, and write this again."
+    )
+
+
 def render(template: str, kind: str, plan: Deployment, values: Mapping[str, Any] | None = None) -> str:
     """A template's text, given `plan`, `header` and `values`."""
-    given = {"plan": plan, "header": header(kind, plan), **(values or {})}
+    given = {"plan": plan, "header": header(kind, plan), "host_comment": host_comment(plan), **(values or {})}
     return _environment().get_template(f"{template}.j2").render(given)
 
 
