@@ -5,7 +5,8 @@ messages a request. So a POST that has come whole, to a route that says how it i
 (`Route.halves`), is read, asked and written here. All else, and whatever is unusual about a request (a body in
 pieces, an encoded path, `Expect`, HTTP/1.0, one that was sent before the last was answered, too many connections),
 takes the usual way through the web server. Both give the same bytes: they call the same functions of the
-application, in the same order. A head has a limit of time and of bytes on both ways.
+application, in the same order. A head has a limit of time and of bytes on both ways; what a connection may do is
+decided in `strict.py`.
 
 This module knows no route, no key and no model.
 """
@@ -18,14 +19,13 @@ from typing import Any, Protocol
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from luban.serve.http.problems import NotYet
 from luban.serve.http.routes import Admitted, Halves, Route
+from luban.serve.http.strict import MAX_HEAD_BYTES, StrictProtocol
 from luban.serve.http.wire import Request, Response, head_of
-
-MAX_HEAD_BYTES = 64 * 1024
 
 
 class Service(Protocol):
@@ -146,8 +146,8 @@ class _Done:
 _DONE = _Done()
 
 
-class DirectProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, with the short way and with limits for a request's head."""
+class DirectProtocol(StrictProtocol):
+    """The web server's protocol, with the short way and with limits for a request's head."""
 
     def __init__(
         self,
@@ -163,11 +163,10 @@ class DirectProtocol(HttpToolsProtocol):
         self._head_timeout_s = head_timeout_s
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
-        self._in_head = True
         self._idle_since = 0.0
         self._halves: Halves | None = None
         """Set while the body of a request is read that may take the short way."""
-        self._body = b""
+        self._pieces: list[bytes] = []
         self._default: list[tuple[bytes, bytes]] = []
         self._lines: dict[int, bytes] = {}
 
@@ -186,14 +185,12 @@ class DirectProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Some bytes."""
         try:
-            self.parser.feed_data(data)
+            self.feed(data)
         except httptools.HttpParserError:
             message = "Invalid HTTP request received."
             self.logger.warning(message)
-            self.send_400_response(message)
+            self._refuse(message)
             return
-        except httptools.HttpParserUpgrade:
-            self._unsupported_upgrade_warning()
         if self._halves is not None:
             self._go_the_usual_way()
         elif self._in_head:
@@ -209,30 +206,19 @@ class DirectProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """The first byte of a head. The scope is made only where the usual way is taken."""
-        self.url = b""
-        self.expect_100_continue = False
-        self.headers = []
-        self._in_head, self._head_bytes = True, 0
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header, as the web server keeps it."""
-        name = name.lower()
-        if name == b"expect":
-            self.expect_100_continue = value.lower() == b"100-continue"
-        self.headers.append((name, value))
+        super().on_message_begin()
+        self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
-        self._in_head = False
         self._stop_timing()
-        if self.transport.is_closing():
-            self.cycle = _DONE  # type: ignore[assignment]
+        if not self.begins():
             return
         self._halves = self._short_way()
         if self._halves is None:
-            self._begin_cycle()
+            self.begin_cycle()
         else:
-            self._body = b""
+            self._pieces = []
 
     def _short_way(self) -> Halves | None:
         if self.cycle is not None and not self.cycle.response_complete:
@@ -249,18 +235,12 @@ class DirectProtocol(HttpToolsProtocol):
         except UnicodeDecodeError:
             return None
 
-    def _begin_cycle(self) -> None:
-        url, headers, expect = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, expect
-        self.headers.extend(headers)
-        super().on_headers_complete()
-
     def _go_the_usual_way(self) -> None:
         """The body is not whole yet, or too large: hand on what there is of it."""
-        self._halves, body = None, self._body
-        self._body = b""
-        self._begin_cycle()
+        self._halves, body = None, b"".join(self._pieces)
+        self._pieces = []
+        self._body_bytes -= len(body)  # It is counted again.
+        self.begin_cycle()
         if body:
             super().on_body(body)
 
@@ -269,16 +249,18 @@ class DirectProtocol(HttpToolsProtocol):
         if self._halves is None:
             super().on_body(body)
         else:
-            self._body = self._body + body if self._body else body
+            self._body_bytes += len(body)
+            self._pieces.append(body)
 
     def on_message_complete(self) -> None:
         """A request has come whole."""
         halves = self._halves
-        if halves is not None and len(self._body) > self.service.max_body_bytes:
+        if halves is not None and self._body_bytes > self.service.max_body_bytes:
             self._go_the_usual_way()
         elif halves is not None:
-            self._halves, body = None, self._body
-            self._body = b""
+            self._in_body = False
+            self._halves, body = None, b"".join(self._pieces)
+            self._pieces = []
             exchange = Exchange(self, halves, self.parser.should_keep_alive())
             self.cycle = exchange  # type: ignore[assignment]
             exchange.begin(self.url.decode("ascii"), self.headers, body)
@@ -287,7 +269,8 @@ class DirectProtocol(HttpToolsProtocol):
 
     def answer(self, exchange: Exchange, response: Response, request: Request) -> None:
         """Write the answer to the exchange that runs."""
-        self.cycle = _DONE  # type: ignore[assignment]
+        if self.cycle is exchange:  # type: ignore[comparison-overlap]  # else it is of one behind this, which waits
+            self.cycle = _DONE  # type: ignore[assignment]
         transport = self.transport
         if not exchange.disconnected and not transport.is_closing():
             head = head_of(response, request.id, request.track.traceparent)
@@ -314,12 +297,13 @@ class DirectProtocol(HttpToolsProtocol):
         """Go on with the next request, if it has been sent already. One timer a connection looks after idle ones."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
+            self.watch_closing()
             return
-        self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
             return
+        self.flow.resume_reading()
         self._idle_since = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self._look_again_in(self.timeout_keep_alive)
@@ -351,4 +335,8 @@ class DirectProtocol(HttpToolsProtocol):
     def _cut_off(self) -> None:
         self._stop_timing()
         if not self.transport.is_closing():
-            self.send_400_response("The request's head was too slow or too long.")
+            self._refuse("The request's head was too slow or too long.")
+
+    def _refuse(self, message: str) -> None:
+        self.send_400_response(message)
+        self.watch_closing()

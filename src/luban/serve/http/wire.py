@@ -86,6 +86,7 @@ class Request:
         self.caller: Caller = ANYBODY
         """Who asks, once the door was passed."""
         self._body: bytes | None = None
+        self._is_read = False
         self.track = Track()
         given = self.header("x-request-id")
         self.id = given if given and _REQUEST_ID.fullmatch(given) else _new_id()
@@ -100,22 +101,33 @@ class Request:
         value = self._headers.get(name.encode())
         return value.decode("latin-1").strip() if value is not None else ""
 
+    @property
+    def num_bytes(self) -> int:
+        """Length of the body as the head says it, 0 where it does not."""
+        return number_in(self.header("content-length"))
+
+    @property
+    def waits(self) -> bool:
+        """Whether the client waits to be asked for its body (`Expect: 100-continue`), and was not."""
+        return not self._is_read and bool(self.header("expect"))
+
     async def body(self, max_bytes: int, timeout_s: float) -> bytes:
         """The whole body, also if it is asked for again. Raises TooLarge, TimeoutError or Disconnected."""
         if self._body is not None:
             return self._body
-        length = self.header("content-length")
-        if length.isdecimal() and int(length) > max_bytes:
+        if self.num_bytes > max_bytes:
             raise TooLarge
+        self._is_read = True
         async with asyncio.timeout(timeout_s):
             self._body = await self._read(max_bytes)
         return self._body
 
     async def chunks(self, max_bytes: int, timeout_s: float) -> AsyncIterator[bytes]:
         """The body as it comes, for what is too large to be held. Raises as `body` does."""
-        length, seen, more = self.header("content-length"), 0, True
-        if length.isdecimal() and int(length) > max_bytes:
+        seen, more = 0, True
+        if self.num_bytes > max_bytes:
             raise TooLarge
+        self._is_read = True
         end = asyncio.get_running_loop().time() + timeout_s
         while more:
             async with asyncio.timeout_at(end):
@@ -145,6 +157,18 @@ class Request:
             if not message.get("more_body"):
                 return bytes(pieces)
             message = await self._receive()
+
+
+def number_in(text: str) -> int:
+    """A length in a header, 0 where it is none; one that is beyond all bounds is 10¹⁸.
+
+    >>> number_in("0042"), number_in("-1"), number_in("9" * 5000) == 10**18
+    (42, 0, True)
+    """
+    digits = text.lstrip("0")
+    if not (digits.isascii() and digits.isdecimal()):
+        return 0
+    return int(digits) if len(digits) <= 18 else 10**18  # Longer ones are no `int` for Python.
 
 
 def headers_of(response: Response, request_id: str, traceparent: str = "") -> list[tuple[bytes, bytes]]:
@@ -179,6 +203,9 @@ _USUAL = (
 async def respond(response: Response, request: Request, send: Send) -> None:
     """Send a response; to HEAD, without its body."""
     headers = headers_of(response, request.id, request.track.traceparent)
+    if request.waits and "connection" not in response.headers:
+        # Whether a body or another request comes next is the client's to choose: see RFC 9110, 10.1.1.
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     if response.file is not None and request.method != "HEAD":
         with response.file.open("rb") as file:
