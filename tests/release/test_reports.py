@@ -11,10 +11,11 @@ import pytest
 from luban import lifecycle
 from luban.bundle.bundle import Bundle
 from luban.catalog import fingerprint
-from luban.errors import ReleaseError
+from luban.errors import ConfigError, ReleaseError
 from luban.evaluate.report import Report
 from luban.project import load_project
 from luban.release.registry import Version
+from luban.release.reports import rendered
 from luban.serve.guards.outside import Bounds
 from luban.workshop import Workshop
 
@@ -138,3 +139,16 @@ def test_a_release_says_what_its_training_rows_were_like(shop: Workshop) -> None
     assert told["rows"] > 100
     assert list(told["columns"]["message"]) == ["length", "missing"]
     assert Bounds.of(bundle) is not None
+
+
+def test_a_report_is_written_anew_and_the_version_stays(shop: Workshop, tmp_path: Path) -> None:
+    folder = folder_of(shop, "1") / "reports"
+    assert rendered(folder, ".html") == (folder / "report.html").read_bytes()
+    assert rendered(folder, ".html", with_rows=True) == (folder / "report-with-rows.html").read_bytes()
+    assert rendered(folder, ".md") == (folder / "report.md").read_bytes()
+    assert "下一步做什么".encode() in rendered(folder, ".html", "zh")
+    with pytest.raises(ConfigError, match=r"must end in \.html, but got `\.md`"):
+        rendered(folder, ".md", with_rows=True)
+    (tmp_path / "report.json").write_text('{"title": 1}')
+    with pytest.raises(ReleaseError, match="cannot be read"):
+        rendered(tmp_path, ".html")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from luban.cli.options import AsJson, ProjectPath, open_workshop
+from luban.errors import ConfigError
 
 app = typer.Typer(
     help="Released versions: list, show, promote, roll back, compare.", no_args_is_help=True, rich_markup_mode=None
@@ -39,6 +40,30 @@ def show(which: Which = "champion", project: ProjectPath = HERE, as_json: AsJson
 
     shop = open_workshop(project, None)
     show_version(shop, shop.registry.resolve(shop.project.name, which), as_json)
+
+
+@app.command()
+def report(
+    to: Annotated[Path, typer.Argument(help="A file that is not there yet: .html or .md.")],
+    which: Annotated[str, typer.Option("--version", help="A version's number or an alias.")] = "champion",
+    language: Annotated[
+        Literal["en", "zh"] | None, typer.Option("--language", help="Left out: the one it was released in.")
+    ] = None,
+    with_rows: Annotated[bool, typer.Option("--with-rows", help="With rows to read: as personal as the data.")] = False,
+    project: ProjectPath = HERE,
+) -> None:
+    """Write a version's report anew: in the words of this Luban, or in another language."""
+    from luban.release.reports import rendered
+
+    shop = open_workshop(project, None)
+    version = shop.registry.resolve(shop.project.name, which)
+    page = rendered(shop.home.store.fetch(version.tree) / "reports", to.suffix, language, with_rows)
+    try:
+        with to.open("xb") as file:
+            file.write(page)
+    except FileExistsError:
+        raise ConfigError(f"`{to}` is there already.", "Name another file, or remove it first.") from None
+    typer.echo(f"Wrote the report of version {version.number} to {to}.")
 
 
 @app.command()

@@ -6,11 +6,16 @@ explained, files of their own that the bundle lists as personal.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
 
 from luban.bundle.ranges import RANGES
 from luban.catalog import canonical
+from luban.errors import ConfigError, ReleaseError
 from luban.evaluate.report import Report, data_facts, train_seconds
 from luban.release.card import Subject, card
 from luban.release.gates.base import Verdict
@@ -81,3 +86,26 @@ def reports(
         "prepare.json": canonical(report.data),
         "gates.json": canonical([verdict.to_json() for verdict in verdicts]),
     }
+
+
+def rendered(folder: Path, suffix: str, language: Literal["en", "zh"] | None = None, with_rows: bool = False) -> bytes:
+    """The page (`.html`) or text (`.md`) that this version of Luban makes of the figures in a bundle's `reports/`.
+
+    The bundle stays as it was released; `language` None is that of the release. Raises ConfigError for another suffix
+    or rows in Markdown, ReleaseError for figures that this version cannot read.
+    """
+    allowed = (".html",) if with_rows else (".html", ".md")
+    if suffix not in allowed:
+        raise ConfigError(f"The file must end in {' or '.join(allowed)}, but got `{suffix}`.", "Name another file.")
+    try:
+        report = Report.model_validate_json((folder / "report.json").read_bytes())
+    except (OSError, ValidationError) as error:
+        said = str(error).splitlines()[0]
+        raise ReleaseError(f"The report of this version cannot be read: {said}.", "Read the page in it.") from error
+    if language is not None:
+        report = report.model_copy(update={"language": language})
+    if suffix == ".md":
+        return report.to_markdown().encode()
+    found = {name: folder / f"{name}.json" for name in ("errors", "explained")}
+    rows = {name: json.loads(path.read_bytes()) for name, path in found.items() if path.exists()}
+    return report.to_html(rows if with_rows else None).encode()
