@@ -24,7 +24,11 @@ import yaml
 from luban.store.blobs import Store
 from luban.store.ledger import Ledger
 
+from . import warm
+
 T = TypeVar("T")
+LUBAN = ("-m", "luban")
+Process = subprocess.Popen[str] | warm.Call
 TIMEOUT_S = 180
 KILL_AT = Path(__file__).with_name("kill_at.py")
 HEADER = ("text", "price", "city", "label")
@@ -130,8 +134,10 @@ class Tiny:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LUBAN_")}
         return {**inherited, "LUBAN_CACHE": str(self.folder / "cache"), "COLUMNS": "200", **self.env}
 
-    def start(self, *arguments: str, program: Sequence[str] = ("-m", "luban"), **popen: Any) -> subprocess.Popen[str]:
-        """A call that goes on beside the test."""
+    def start(self, *arguments: str, program: Sequence[str] = LUBAN, cold: bool = False, **popen: Any) -> Process:
+        """A call that goes on beside the test; `cold`: from nothing, and not forked from what has done the imports."""
+        if not (cold or popen or "PYTHONPATH" in self.env or self.python != sys.executable):
+            return warm.start(program, arguments, self.folder, self.environment())
         return subprocess.Popen(
             [self.python, *program, *arguments],
             cwd=self.folder,
@@ -147,9 +153,9 @@ class Tiny:
         """A call, and how it ended."""
         return finish(self.start(*arguments, **start))
 
-    def done(self, *arguments: str) -> Answer:
+    def done(self, *arguments: str, cold: bool = False) -> Answer:
         """A call that must go well."""
-        answer = self.call(*arguments)
+        answer = self.call(*arguments, cold=cold)
         assert answer.status == 0, answer.err
         return answer
 
@@ -178,17 +184,17 @@ class Tiny:
         """The same with another signal."""
         return self.call(sign, "all", str(number), str(self.folder), *arguments, program=(str(KILL_AT),))
 
-    def paused_at(self, number: int, *arguments: str) -> subprocess.Popen[str]:
+    def paused_at(self, number: int, *arguments: str) -> Process:
         """A call that is stopped just before its `number`-th change of a file, and waits for SIGCONT."""
         call = ("SIGSTOP", "files", str(number), str(self.folder), *arguments)
-        process = self.start(*call, program=(str(KILL_AT),))
+        process = self.start(*call, program=(str(KILL_AT),), cold=True)  # one's own child, to wait for its stop
         os.waitpid(process.pid, os.WUNTRACED)
         return process
 
     @contextmanager
     def serving(self, *arguments: str) -> Iterator[str]:
         """`luban serve` on a free port; gives its address, and ends it as a supervisor would."""
-        process = self.start("serve", "--port", "0", "--json", *arguments)
+        process = self.start("serve", "--port", "0", "--json", *arguments, cold=True)
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, finish(process).err
@@ -254,7 +260,7 @@ def side_by_side(work: Callable[[T], None], cases: Iterable[T]) -> None:
         raise ExceptionGroup(f"{len(failed)} cases failed", failed)
 
 
-def finish(process: subprocess.Popen[str]) -> Answer:
+def finish(process: Process) -> Answer:
     """Wait for a call to end."""
     try:
         out, err = process.communicate(timeout=TIMEOUT_S)
@@ -262,7 +268,7 @@ def finish(process: subprocess.Popen[str]) -> Answer:
         process.kill()
         process.communicate()
         raise
-    return Answer(process.returncode, out, err)
+    return Answer(process.wait(), out, err)
 
 
 def check_whole(tiny: Tiny) -> None:
