@@ -102,9 +102,14 @@ def test_jobs_of_files_and_rows(client: Client, tmp_path: Path) -> None:
     assert [json.loads(line)["id"] for line in lines] == ["1", "2"]
     assert not list(tmp_path.glob(".out*"))
     rows = [{"text": "很好"}, {"text": None}]
-    job = client.jobs.submit(rows)
+    job = client.jobs.submit([{**row, "shop": "a"} for row in rows], sticky="shop")
     client.jobs.wait(job.id, 60, 0.05)
-    assert client.jobs.answers(job.id) == list(client.predict(rows))
+    first, second = client.jobs.answers(job.id)
+    added = {"version": 1, "request_id": f"{job.id}-0"}
+    assert first == {**client.predict(rows)[0], **added}
+    assert list(second) == ["error"]
+    (told,) = client.feedback([FeedbackItem(str(first["request_id"]), 0, truth="good")])
+    assert told.state == "joined"
     assert job.id in {one.id for one in client.jobs.list("done")}
 
 

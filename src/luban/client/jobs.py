@@ -72,15 +72,18 @@ class JobsOfServer:
         model: str = "",
         version: int | None = None,
         format: str = "",
+        sticky: str = "",
     ) -> JobState:
         """Hand in a file (its ending says what it is) or rows. `format`: csv, tsv, jsonl, parquet or xlsx.
+
+        `sticky`: a column; rows that are equal in it are answered by one version of those that share the rows.
 
         Sent again where the answer is lost, it stays one job. Raises DataError where the file is of no known kind.
         """
         query = {"format": format} if format else {}
         once = {"Idempotency-Key": secrets.token_hex(16)}
         if not isinstance(source, str | Path):
-            more = {"options": options, "model": model or None, "version": version}
+            more = {"options": options, "model": model or None, "version": version, "sticky": sticky or None}
             told = {"rows": list(source), **{name: value for name, value in more.items() if value is not None}}
             headers = {**once, "Content-Type": "application/json"}
             body = json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
@@ -89,7 +92,7 @@ class JobsOfServer:
         media_type = MEDIA_TYPES.get(path.suffix.lower())
         if media_type is None:
             raise DataError(f"The file must end in one of {', '.join(MEDIA_TYPES)}, but got {path.name}.")
-        named = {"model": model, "version": "" if version is None else str(version)}
+        named = {"model": model, "version": "" if version is None else str(version), "sticky": sticky}
         query |= {name: value for name, value in named.items() if value}
         if options is not None:
             query["options"] = json.dumps(options)

@@ -35,6 +35,10 @@ class Stopped(Exception):
     """This process is to end; the job waits again."""
 
 
+class Later(Exception):
+    """It cannot be done now, for the reason that this says; the job waits for another attempt, if it has any left."""
+
+
 class Lost(Exception):
     """Another process has this job now, because this one did not say in time that it lives."""
 

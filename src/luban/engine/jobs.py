@@ -24,14 +24,14 @@ from typing import Any, TypeAlias
 from sqlalchemy import Row, delete, func, insert, or_, select, update
 
 from luban.catalog import canonical
-from luban.engine.claims import Cancelled, Claim, Job, Lost, Status, Stopped, job_of, key_of, row_of
+from luban.engine.claims import Cancelled, Claim, Job, Later, Lost, Status, Stopped, job_of, key_of, row_of
 from luban.errors import LubanError, StoreError
 from luban.store.database import Transaction, now
 from luban.store.ledger import Ledger
 from luban.store.process import is_dead, sign
 from luban.store.tables import jobs
 
-__all__ = ["ENDED", "Cancelled", "Claim", "Handler", "Job", "JobQueue", "JobRunner", "Lost", "Status"]
+__all__ = ["ENDED", "Cancelled", "Claim", "Handler", "Job", "JobQueue", "JobRunner", "Later", "Lost", "Status"]
 
 LOG = logging.getLogger("luban.jobs")
 ENDED: tuple[Status, ...] = ("done", "failed", "cancelled")
@@ -189,10 +189,12 @@ class JobRunner:
     handlers: Mapping[str, Handler]
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, poll_s: float = 0.5, idle_s: float = float("inf")) -> None:
-        """Until `stop` is set, or for `idle_s` there was nothing to do."""
+    def run(
+        self, poll_s: float = 0.5, idle_s: float = float("inf"), broken: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Until `stop` is set, for `idle_s` there was nothing to do, or the process should do no more (`broken`)."""
         idle = 0.0
-        while not self.stop.is_set() and idle < idle_s:
+        while not self.stop.is_set() and idle < idle_s and not broken():
             try:
                 busy = self.run_one()
             except StoreError as error:  # a ledger that cannot be reached for a while
@@ -224,7 +226,7 @@ class JobRunner:
             claim.give_back()
         except Lost:
             LOG.warning("job lost to another process", extra={"fields": {"job": job.id}})
-        except StoreError as error:
+        except (StoreError, Later) as error:
             claim.fail(str(error), again=True)
         except LubanError as error:
             claim.fail(str(error), again=False)

@@ -12,19 +12,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from luban.serve.batches.batching import Batcher
 from luban.serve.config import ServeConfig
-from luban.serve.desk import Desk, Finisher, Listener
-from luban.serve.fleet.cache import ResponseCache
 from luban.serve.fleet.fleet import LATER, Fleet
 from luban.serve.fleet.models import Models, readiness
 from luban.serve.guards.door import Door
-from luban.serve.guards.guarding import Guarding
 from luban.serve.http import about
 from luban.serve.http.openapi import model_facts, openapi
 from luban.serve.http.page import HEADERS as PAGE_HEADERS
@@ -35,13 +30,9 @@ from luban.serve.http.routes import Halves, Route, Router
 from luban.serve.http.wire import Disconnected, Receive, Request, Response, Scope, Send, respond
 from luban.serve.inference.v2 import OpenInference
 from luban.serve.jobs.jobs import Jobs
-from luban.serve.learning.learning import Learning
+from luban.serve.office import Office
 from luban.serve.processes.companions import companions_of
-from luban.serve.traffic.deployed import Deployed
 from luban.serve.watch.accounts import CLIENT_WENT_AWAY, Accounts
-from luban.serve.watch.gauges import FleetGauges, QueueGauges
-from luban.serve.watch.metrics import Metrics
-from luban.serve.watch.slo import needs_bound
 
 if TYPE_CHECKING:
     from luban.store.home import Home
@@ -61,32 +52,14 @@ class App:
         self._door = door
         self.draining = False
         """Set when the server was told to stop: it still answers, but is not ready for more."""
-        self.metrics = Metrics(needs_bound(config.slo))
+        self._office = office = Office(fleet, config, home, door)
+        self.metrics, self.guarding, self.desk = office.metrics, office.guarding, office.desk
         self.accounts = Accounts(self.metrics, config.log, config.trace)
-        self.guarding = Guarding(config, door)
-        self.metrics.add(self.guarding)
-        self._batcher = Batcher(config.num_threads, config.max_waiting, config.batching, self.guarding.breaker)
-        self.guarding.shedding.queue = self._batcher.queue
-        self._learning = Learning(fleet, config, home)
-        self._learning.tell(self.metrics)
-        self._deployed = Deployed(fleet, config, home)
-        self._deployed.tell(self.metrics)
-        finishers: Sequence[Finisher] = (*self.guarding.finishers, *self._learning.finishers)
-        guarding, learning = self.guarding.listeners, self._learning.listeners
-        listeners: Sequence[Listener] = (self.metrics, *guarding, *learning, *self._deployed.listeners)
-        cache = ResponseCache(self._batcher, config.cache) if config.cache.max_mb is not None else None
-        if cache is not None:
-            self.metrics.add(cache)
-        parts = (fleet, self._batcher, self.guarding.guards, finishers, listeners)
-        self.desk = Desk(*parts, self._learning.reasons, cache, self.guarding.inspectors)
-        self.metrics.add(FleetGauges(self.desk.fleet))
-        self.metrics.add(QueueGauges(self._batcher, config.max_waiting))
-        self.metrics.add(self._batcher.runs)
         own = (Predicting(self.desk, config), Models(fleet), OpenInference(self.desk, config))
-        self._jobs = Jobs(self.desk, config, home)
+        self._jobs = Jobs(self.desk, config, home, self.guarding.limits)
         self.metrics.add_slow(self._jobs.samples)
-        groups = (*own, self._jobs, self._deployed.paths, *self._learning.groups(self.desk))
-        self.companions = companions_of(config, self.desk, door, self.accounts, home)
+        groups = (*own, self._jobs, office.deployed.paths, *office.learning.groups(self.desk))
+        self.companions = companions_of(config, office, door, self.accounts, home)
         self.router = Router([*(route for group in groups for route in group.routes()), *self._own_routes()])
 
     def _own_routes(self) -> list[Route]:
@@ -101,10 +74,7 @@ class App:
 
     def close(self) -> None:
         """End the threads; requests that wait for one are dropped."""
-        self._batcher.close()
-        self.guarding.close()
-        self._learning.close()
-        self._deployed.close()
+        self._office.close()
         self._jobs.close()
         self.accounts.close()
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -47,6 +47,9 @@ class Inspector(Protocol):
 
 class Finisher(Protocol):
     """May add members to answers, or to the reply; must not block, and must not take anything away."""
+
+    adds: Mapping[str, str]
+    """What it may add to an answer, by name: string, number, boolean or array. A file of answers has columns of it."""
 
     def finish(self, question: Question, reply: Reply) -> None:
         """Change `reply` in place."""

@@ -77,6 +77,8 @@ class Question:
     sticky: str = ""
     deadline: float = math.inf
     explain: bool = False
+    background: bool = False
+    """Nobody waits for the answer, so how long it takes says nothing of how quick answers are."""
     reasons: list[dict[str, Any]] | None = None
     """What is added to each answer where reasons were asked for, once they were looked for."""
     reasons_s: float = 0.0

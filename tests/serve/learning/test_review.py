@@ -73,7 +73,8 @@ def test_rows_outside_are_marked_and_the_sample_is_not() -> None:
     found = [{"value": 1.0, "outside": ["stars"]}, {"value": 1.0}, {"error": "no"}]
     question, reply = reply_of(Regression(), NUMBER, found)
     draws = iter([0.9, 0.001])
-    Marks(ReviewConfig(outside=True, sample=0.01), lambda: next(draws)).finish(question, reply)
+    marks = Marks(ReviewConfig(outside=True, sample=0.01), lambda what, request_id, position: next(draws))
+    marks.finish(question, reply)
     assert found[0]["review_because"] == ["outside"]
     assert "review" not in found[1]
     assert found[2] == {"error": "no"}

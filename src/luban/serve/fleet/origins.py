@@ -202,3 +202,12 @@ class AliasOrigin:
     def _look_up(self, which: str | int) -> Wanted:
         release = self._resolve(self.name, which)
         return Wanted(f"{release.number}:{release.tree}", release.name, release.number, release.identity)
+
+
+class FixedOrigin(AliasOrigin):
+    """A model of the registry by a plan that does not change, and is not looked for again: a job's."""
+
+    moves = False
+
+    def __init__(self, plan: Plan, resolve: Callable[[str, str | int], Release], fetch: Callable[[str], Path]) -> None:
+        super().__init__(plan.model, "", resolve, fetch, lambda model: plan)

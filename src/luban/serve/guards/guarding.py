@@ -1,7 +1,8 @@
 """What guards a model, put together: shedding, limits, the breaker, rows outside of training.
 
-The application hands in settings and its door, and takes from here guards, inspectors, finishers, listeners and
-figures. Order matters: who must be shed is sent away first, for that costs least.
+The office hands in settings and a door, and takes from here guards, inspectors, finishers, listeners and
+figures. Order matters: who must be shed is sent away first, for that costs least. Where there is no door nobody comes
+in, so nobody is shed or limited.
 """
 
 from __future__ import annotations
@@ -31,20 +32,27 @@ COUNTS = "limits"
 
 
 class Guarding:
-    """The guards of one application. Belongs to one event loop."""
+    """The guards of one office. Belongs to one event loop."""
 
-    def __init__(self, config: ServeConfig, door: Door) -> None:
+    def __init__(self, config: ServeConfig, door: Door | None) -> None:
         self._redis: RedisCounts | None = None
         self._shared: SharedCounts | None = None
         self.shedding = Shedding(config.limits)
-        self.limits = Limits(config.limits, self._counts(config.limits, door.shared), door.limit_of)
+        self.limits = Limits(config.limits, LocalCounts()) if door is None else self._limits(config.limits, door)
         self.breaker = Breaker(config.breaker)
         self._watchdog: Watchdog | None = None
-        self.guards: Sequence[Guard] = (self.shedding, self.limits)
         outside = Outside(config.rows)
-        self.inspectors: Sequence[Inspector] = (self.breaker, self.limits, outside)
+        self.guards: Sequence[Guard] = ()
+        self.inspectors: Sequence[Inspector] = (self.breaker, outside)
         self.finishers: Sequence[Finisher] = (outside,)
-        self.listeners: Sequence[Listener] = (self.shedding, self.breaker)
+        self.listeners: Sequence[Listener] = (self.breaker,)
+        if door is not None:
+            self.guards = (self.shedding, self.limits)
+            self.inspectors = (self.breaker, self.limits, outside)
+            self.listeners = (self.shedding, self.breaker)
+
+    def _limits(self, config: LimitsConfig, door: Door) -> Limits:
+        return Limits(config, self._counts(config, door.shared), door.limit_of)
 
     def _counts(self, config: LimitsConfig, shared: Path | None) -> Counts:
         if config.redis is not None:

@@ -41,14 +41,24 @@ class Limits:
 
     def inspect(self, question: Question, served: Served, faults: list[str | None]) -> None:
         """Raises Problem where this caller asks too many rows."""
-        limit, count = self._config.rows, len(question.rows)
-        if limit is None or not count:
+        if question.rows:
+            self.take_rows(question.entry.caller, question.entry.model, len(question.rows))
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether rows are limited at all."""
+        return self._config.rows is not None
+
+    def take_rows(self, caller: Caller, model: str, count: int) -> None:
+        """Count rows. Raises Problem where this caller asks too many."""
+        limit = self._config.rows
+        if limit is None:
             return
         if count > limit.capacity:
             self.num_refused += 1
             detail = f"At most {limit.capacity} rows may be asked at once, but got {count}."
             raise Problem("too-many-rows", detail, "Send fewer rows a request.")
-        self._take("rows", question.entry.caller, question.entry.model, limit, count)
+        self._take("rows", caller, model, limit, count)
 
     def _take(self, what: str, caller: Caller, model: str, limit: LimitConfig, cost: int) -> None:
         wait = self._counts.take(f"{what}\0{caller.id or caller.name}\0{model}", limit, cost)

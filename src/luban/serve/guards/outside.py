@@ -42,6 +42,7 @@ class Outside:
     def __init__(self, config: RowsConfig) -> None:
         self._config = config
         self._bounds: WeakKeyDictionary[Bundle, Bounds | None] = WeakKeyDictionary()
+        self.adds: Mapping[str, str] = {"outside": "array"} if config.outside == "mark" else {}
 
     def inspect(self, question: Question, served: Served, faults: list[str | None]) -> None:
         """Put into `faults` why a row is not asked."""

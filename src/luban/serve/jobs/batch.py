@@ -10,9 +10,9 @@ missing value, and is named in the counts; a file without any input column is re
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,15 +20,24 @@ import pyarrow.compute as pc
 from luban.catalog import nearest
 from luban.data.sinks.base import Sink
 from luban.data.sources.base import RawBatch, Reject, Source
+from luban.data.table import Table
 from luban.errors import DataError
 from luban.tasks.base import TaskOptions
 
 if TYPE_CHECKING:
     from luban.bundle.bundle import Bundle
 
+    Progress = Callable[["Counts"], None]
+
 ERROR = "error"
 SUFFIX = "_predicted"
-_ARROW = {"string": pa.string(), "number": pa.float64(), "array": pa.list_(pa.string())}
+_ARROW = {
+    "string": pa.string(),
+    "number": pa.float64(),
+    "array": pa.list_(pa.string()),
+    "boolean": pa.bool_(),
+    "whole": pa.int64(),
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,47 @@ class Counts:
     unread: tuple[str, ...] = ()
 
 
+class Answerer(Protocol):
+    """Whoever answers rows. `columns` are those of its answers, by kind: string, number, whole, boolean or array."""
+
+    @property
+    def inputs(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def known(self) -> Collection[str]: ...  # noqa: D102
+    @property
+    def columns(self) -> Mapping[str, str]: ...  # noqa: D102
+
+    def answer(self, rows: pa.RecordBatch, inputs: Sequence[str]) -> Table:
+        """One answer a row; `inputs` are those of the columns that decide it and are there, `rows` has all."""
+
+
+@dataclass(frozen=True)
+class BundleAnswerer:
+    """A bundle that is asked directly."""
+
+    bundle: Bundle
+    options: TaskOptions | None = None
+
+    @property
+    def inputs(self) -> Sequence[str]:
+        """Columns that decide an answer."""
+        return [column.name for column in self.bundle.schema.inputs]
+
+    @property
+    def known(self) -> Collection[str]:
+        """Columns of the schema."""
+        return [column.name for column in self.bundle.schema.columns]
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Columns of its answers."""
+        return self.bundle.columns
+
+    def answer(self, rows: pa.RecordBatch, inputs: Sequence[str]) -> Table:
+        """See Answerer."""
+        return self.bundle.predict(rows.select(inputs), self.options)
+
+
 def predict_file(
     bundle: Bundle,
     source: Source,
@@ -53,7 +103,19 @@ def predict_file(
     path: str,
     options: TaskOptions | None = None,
     batch_rows: int = 1024,
-    progress: Callable[[Counts], None] = lambda counts: None,
+    progress: Progress = lambda counts: None,
+) -> Counts:
+    """Answer every row of `source` by a bundle; see `answer_file`."""
+    return answer_file(BundleAnswerer(bundle, options), source, sink, path, batch_rows, progress)
+
+
+def answer_file(
+    answerer: Answerer,
+    source: Source,
+    sink: Sink,
+    path: str,
+    batch_rows: int = 1024,
+    progress: Progress = lambda counts: None,
 ) -> Counts:
     """Answer every row of `source` into `path`; memory holds a few batches.
 
@@ -64,7 +126,7 @@ def predict_file(
     first = next(batches, None)
     if first is None:
         raise DataError("The file has no row.", "Give a file with a header and at least one row.")
-    answering = _Answering(bundle, options, first.rows.schema)
+    answering = _Answering(answerer, first.rows.schema)
     merged = _Merged(answering.rejected)
     counts = answering.counts
     with sink:
@@ -144,31 +206,31 @@ class _Merged:
 class _Answering:
     """Rows of one file's schema to rows of the output's."""
 
-    def __init__(self, bundle: Bundle, options: TaskOptions | None, rows: pa.Schema) -> None:
-        self._bundle = bundle
-        self._options = options
-        inputs = [column.name for column in bundle.schema.inputs]
+    def __init__(self, answerer: Answerer, rows: pa.Schema) -> None:
+        self._answerer = answerer
+        self._columns = dict(answerer.columns)
+        inputs, known = list(answerer.inputs), set(answerer.known)
         self._inputs = [name for name in inputs if name in rows.names]
         if not self._inputs:
             raise _no_input(inputs, rows.names)
-        self._names = _free_names([*bundle.columns, ERROR], rows.names)
-        kinds = [*(_ARROW[kind] for kind in bundle.columns.values()), pa.string()]
+        self._names = _free_names([*self._columns, ERROR], rows.names)
+        kinds = [*(_ARROW[kind] for kind in self._columns.values()), pa.string()]
         added = [pa.field(name, kind) for name, kind in zip(self._names.values(), kinds, strict=True)]
         self.schema: pa.Schema = pa.schema([*rows, *added])
         self.counts = Counts(
             renamed={name: new for name, new in self._names.items() if name != new},
             missing=tuple(name for name in inputs if name not in rows.names),
-            unread=tuple(name for name in rows.names if name not in bundle.schema),
+            unread=tuple(name for name in rows.names if name not in known),
         )
 
     def answered(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows with their answers."""
         if not rows.num_rows:
             return self.rejected([])
-        table = self._bundle.predict(rows.select(self._inputs), self._options)
+        table = self._answerer.answer(rows, self._inputs)
         errors = pa.array(table.errors, pa.string())
         arrays = [*rows.columns]
-        for name in self._bundle.columns:
+        for name in self._columns:
             values = pa.array(table.columns[name], self.schema.field(self._names[name]).type)
             # A row with an error has no answer, whatever stands in its place.
             arrays.append(pc.if_else(errors.is_null(), values, None) if errors.null_count < len(errors) else values)

@@ -17,12 +17,17 @@ KIND = "predict"
 INPUT, OUTPUT, MARK = "input", "answers", "job"
 
 ROWS = "rows"
-FORM = 'Send {"rows": [{"column": value, ...}, ...]}, and "model", "version" or "options" if you like.'
+FORM = 'Send {"rows": [{"column": value, ...}, ...]}, and "model", "version", "options" or "sticky" if you like.'
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a job asks, as it stands in the ledger. `tree` is the store's name of the folder that holds the file."""
+    """What a job asks, as it stands in the ledger. `tree` is the store's name of the folder that holds the file.
+
+    `version` is the first that answers; `plan` is who shares the rows, as that was when the job was handed in
+    (`origins.Plan`, as JSON), None where the one version answers all, because it was named. `sticky` is the column that
+    keeps equal rows at one version, `sticky_key` a key that keeps all there; "" for none.
+    """
 
     tree: str
     model: str
@@ -30,6 +35,9 @@ class Request:
     asked: str
     answered: str
     options: dict[str, Any] | None = None
+    plan: dict[str, Any] | None = None
+    sticky: str = ""
+    sticky_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,12 +98,21 @@ def body_in(path: Path) -> dict[str, Any]:
         raise Problem("not-json", f"At character {error.pos}: {error.msg}.", FORM) from None
     if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
         raise Problem("wrong-shape", "The body must be an object with a list `rows`.", FORM)
-    more = found.keys() - {"rows", "options", "model", "version"}
+    more = found.keys() - {"rows", "options", "model", "version", "sticky", "explain"}
     if more:
         raise Problem("wrong-shape", f"There is no member `{min(more)[:80]}`.", FORM)
-    if not isinstance(found.get("model", ""), str):
-        raise Problem("wrong-shape", "`model` must be text.", FORM)
+    for name in ("model", "sticky"):
+        if not isinstance(found.get(name, ""), str):
+            raise Problem("wrong-shape", f"`{name}` must be text.", FORM)
+    if found.get("explain", False) is not False:
+        raise no_reasons()
     return found
+
+
+def no_reasons() -> Problem:
+    """What to say to one who asks for reasons."""
+    todo = 'Leave `explain` out, and ask /v1/predict with "explain": true for the rows whose reasons you need.'
+    return Problem("bad-request", "A job gives no reasons: they would take many times as long as its answers.", todo)
 
 
 def options_in(text: str) -> dict[str, Any] | None:

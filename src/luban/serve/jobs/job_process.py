@@ -4,7 +4,8 @@
 
 Decided here: a process is started only when there is a job, at low priority and with one thread, and ends after
 a while without one; the lease bounds them for the machine, however many servers run on it; they end with the
-server that started them, whose jobs are then taken by others. The thread also forgets old jobs, with their files.
+server that started them, whose jobs are then taken by others. What they count, the server tells at its scrapes. The
+thread also forgets old jobs, with their files.
 """
 
 from __future__ import annotations
@@ -14,23 +15,33 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from luban.engine.jobs import Job, JobQueue, JobRunner
 from luban.errors import LeaseHeld, LubanError
+from luban.serve.config import ServeConfig
+from luban.serve.guards.breaker import end_process
+from luban.serve.jobs.job_figures import AllJobFigures, JobFigures
 from luban.serve.jobs.job_files import KIND
 from luban.serve.jobs.job_work import PredictWork
-from luban.serve.jobs.jobs_config import JobsConfig
+from luban.serve.watch import log
 from luban.store.blobs import Store
 from luban.store.home import Home
 from luban.store.ledger import Ledger
+
+if TYPE_CHECKING:
+    from luban.serve.watch.figures import Sample
 
 LOG = logging.getLogger("luban.jobs")
 SWEEP_S = 3600.0
@@ -41,15 +52,21 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 class JobProcesses:
     """A companion of the server: one thread for each process that may run, which starts and watches it."""
 
-    def __init__(self, home: Home, config: JobsConfig) -> None:
+    def __init__(self, home: Home, config: ServeConfig) -> None:
         self._home = home
-        self._config = config
+        self._server_config = config
+        self._config = config.jobs
+        self._folder: Path | None = None
+        """Where processes tell their figures."""
+        self._figures: AllJobFigures | None = None
         self._queue = JobQueue(home.ledger)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
     async def start(self) -> None:
         """Start the threads."""
+        self._folder = Path(tempfile.mkdtemp(prefix="luban-jobs-"))
+        self._figures = AllJobFigures(self._folder)
         for slot in range(self._config.workers):
             thread = threading.Thread(target=self._keep, args=(slot,), name=f"luban-jobs-{slot}", daemon=True)
             thread.start()
@@ -63,6 +80,13 @@ class JobProcesses:
         self._stop.set()
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
+        self._figures = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def figures(self) -> Iterable[Sample]:
+        """What the rows of jobs add to the server's figures."""
+        return () if self._figures is None else self._figures.figures()
 
     def _keep(self, slot: int) -> None:
         name = f"jobs:{socket.gethostname()}:{slot}"
@@ -80,7 +104,8 @@ class JobProcesses:
 
     def _run(self) -> None:
         """One process, until it ends or the server does."""
-        with _process(self._home, self._config) as process:
+        assert self._folder is not None, "it was made before the threads"
+        with _process(self._home, self._server_config, self._folder) as process:
             while process.poll() is None and not self._stop.wait(0.1):
                 pass
 
@@ -111,14 +136,14 @@ def _trees(job: Job) -> list[str]:
 
 
 @contextlib.contextmanager
-def _process(home: Home, config: JobsConfig) -> Iterator[subprocess.Popen[bytes]]:
+def _process(home: Home, config: ServeConfig, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     where = {
         "store": home.store.url,
         "ledger": home.ledger.url,
         "workspace": home.ledger.workspace,
-        "poll_s": config.poll_s,
-        "idle_s": config.idle_s,
         "parent": os.getpid(),
+        "figures": str(folder),
+        "config": config.model_dump(mode="json"),
     }
     command = [sys.executable, "-m", "luban.serve.jobs.job_process"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, **_ONE_THREAD})
@@ -141,8 +166,11 @@ def main() -> None:
     """The process: jobs until there are none, or until it is told to stop."""
     where = json.load(sys.stdin)
     os.nice(10)
+    log.set_up()
     home = Home(Store(where["store"], where["workspace"]), Ledger(where["ledger"], where["workspace"]))
-    runner = JobRunner(JobQueue(home.ledger), {KIND: PredictWork(home)})
+    config = ServeConfig.model_validate(where["config"])
+    work = PredictWork(home, config, JobFigures(Path(where["figures"])))
+    runner = JobRunner(JobQueue(home.ledger), {KIND: work})
 
     def stop(number: int, frame: FrameType | None) -> None:
         runner.stop.set()
@@ -150,7 +178,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to take
     threading.Thread(target=_end_with, args=(where["parent"],), daemon=True).start()
-    runner.run(where["poll_s"], where["idle_s"])
+    runner.run(config.jobs.poll_s, config.jobs.idle_s, lambda: work.num_hung > 0)
+    num_hung = work.num_hung
+    work.close()
+    if num_hung:  # The interpreter would wait for a thread that hangs.
+        end_process()
 
 
 def _end_with(parent: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from luban.serve.http.operations import TEXT, WHOLE, YES_OR_NO, Body, Json, Operation, list_of, object_of, or_null, ref
+from luban.serve.http.predicting import STICKY
 from luban.serve.jobs.job_files import FORMS
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _ROWS: Json = object_of(
         "options": or_null(ref("Options")),
         "model": TEXT,
         "version": or_null({"type": "integer", "minimum": 1, "maximum": 999_999_999}),
+        "sticky": TEXT,
     },
     required=["rows"],
 )
@@ -67,8 +69,9 @@ SUBMIT = Operation(
         "version": {"type": "string", "pattern": "^[0-9]{1,9}$"},
         "format": {"enum": [form.name for form in FORMS]},
         "options": {"type": "string", "description": "Options of the task as JSON, for files."},
+        "sticky": {"type": "string", "description": "Column whose equal values are answered by one version."},
     },
-    headers={"Idempotency-Key": {"type": "string", "maxLength": 255}},
+    headers={STICKY: TEXT, "Idempotency-Key": {"type": "string", "maxLength": 255}},
     problems=(400, 404, 408, 413, 415, 422, 429, 503),
 )
 LISTED = Operation(

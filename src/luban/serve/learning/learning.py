@@ -1,7 +1,9 @@
 """What is kept of answers so that they can be learnt from, put together: marks, records, truths, the review queue.
 
-The application hands in its fleet and state, and takes from here finishers, listeners, routes and figures. Without a
-ledger answers are still marked and explained; nothing is recorded.
+The office hands in its fleet and state, and takes from here finishers, listeners, routes and figures. Without a
+ledger answers are still marked and explained; nothing is recorded. Where nobody waits (`patient`: jobs) all is
+recorded, by whoever calls `records.write`; and chance is drawn by a row's id, so that a job that is begun again draws
+the same.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from luban.serve.learning.chance import by_chance, by_id
 from luban.serve.learning.clerk import Clerk
 from luban.serve.learning.feedback import Feedback
 from luban.serve.learning.judges import Judges
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from luban.serve.config import ServeConfig
     from luban.serve.desk import Desk, Finisher, Listener
     from luban.serve.fleet.fleet import Fleet
+    from luban.serve.learning.records import Records
     from luban.serve.watch.metrics import Metrics
     from luban.store.home import Home
 
@@ -33,9 +37,9 @@ COUNTING_SHARE = 0.02
 
 
 class Learning:
-    """The parts of one application. Belongs to one event loop."""
+    """The parts of one office. Belongs to one event loop."""
 
-    def __init__(self, fleet: Fleet, config: ServeConfig, home: Home | None) -> None:
+    def __init__(self, fleet: Fleet, config: ServeConfig, home: Home | None, patient: bool = False) -> None:
         self._fleet = fleet
         self._config = config
         self._ledger = None if home is None else home.ledger
@@ -46,14 +50,16 @@ class Learning:
         self.judges = Judges(fleet, tolerance)
         self.reasons = Reasons(config.explain)
         marking = config.review.active or bool(tolerance)
-        self.finishers: Sequence[Finisher] = (Marks(config.review),) if marking else ()
+        draw = by_id if patient else by_chance
+        self.finishers: Sequence[Finisher] = (Marks(config.review, draw),) if marking else ()
         self.listeners: Sequence[Listener] = ()
-        self._records = None
+        self.records: Records | None = None
         if self._ledger is not None and (config.records.answers or config.review.active):
             from luban.serve.learning.records import Records
 
-            self._records = Records(self._ledger, config.records, config.review.max_open, self.judges).start()
-            self.listeners = (self._records,)
+            parts = (self._ledger, config.records, config.review.max_open, self.judges)
+            self.records = Records(*parts, draw=draw, patient=patient).start()
+            self.listeners = (self.records,)
 
     def groups(self, desk: Desk) -> tuple[Feedback, Reviewing]:
         """Paths of feedback and review."""
@@ -62,16 +68,16 @@ class Learning:
 
     def tell(self, metrics: Metrics) -> None:
         """Have the figures of this part asked."""
-        if self._records is not None:
-            metrics.add(self._records)
+        if self.records is not None:
+            metrics.add(self.records)
             metrics.add_slow(self._slow)
 
     def close(self) -> None:
         """Write what waits, and end the threads."""
         self.reasons.close()
         self._clerk.close()
-        if self._records is not None:
-            self._records.close()
+        if self.records is not None:
+            self.records.close()
 
     def _slow(self) -> list[Sample]:
         """Figures that stand in the ledger; counting many truths takes its time, and is done the more seldom."""

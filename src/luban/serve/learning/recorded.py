@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Table, text
 
-from luban.serve.learning.truths import as_text
+from luban.serve.learning.truths import as_text, in_order
 
 if TYPE_CHECKING:
     from luban.serve.fleet.routing import Arm
@@ -51,7 +51,7 @@ def answers_of(item: Item, keep_rows: bool) -> Iterator[dict[str, Any]]:
             "arm": item.arm.name,
             "unit": unit,
             "share": item.share,
-            "row": as_text(item.rows[position]) if keep_rows and item.every else None,
+            "row": in_order(item.rows[position]) if keep_rows and item.every else None,
         }
 
 
@@ -61,7 +61,7 @@ def reviews_of(item: Item) -> Iterator[dict[str, Any]]:
         yield {
             **_told(item, position, item.answers[position]),
             "reasons": as_text(reasons),
-            "row": as_text(item.rows[position]),
+            "row": in_order(item.rows[position]),
             "status": OPEN,
         }
 
@@ -84,6 +84,6 @@ def _told(item: Item, position: int, answer: Answer) -> dict[str, Any]:
         "model": item.entry.model,
         "version": item.arm.served.version,
         "time": item.time,
-        "answer": as_text(answer),
+        "answer": in_order(answer),
         "confidence": confidence if isinstance(confidence, float) else None,
     }

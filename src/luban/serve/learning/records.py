@@ -13,13 +13,15 @@ A reply is put to a queue in memory (about a microsecond); a thread writes what 
 - what is older than `keep_days`, and of answers what is more than `max_kept`, is removed. For a day after the clock was
   set by more than an hour nothing is removed by age: a clock that is wrong must not cost all records.
 
+Where nobody waits for answers (`patient`: jobs), nothing is left out or dropped, and there is no thread: whoever asked
+calls `write` before it goes on, and so waits for the ledger itself.
+
 Several workers and servers may write to one ledger. Knows no task and no protocol.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import deque
@@ -27,6 +29,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from luban.errors import StoreError
+from luban.serve.learning.chance import Draw, by_chance
 from luban.serve.learning.recorded import Item, answers_of, insert_new, reviews_of
 from luban.serve.learning.review_queue import num_open
 from luban.serve.learning.sweep import Sweep
@@ -48,8 +51,10 @@ BATCH_ROWS = 500
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 UNKNOWN_BYTES = 1024 * 1024
 """What a row is taken to weigh that came in a body without a length."""
-BUSY_SHARE = 0.25
-"""Of its time the thread writes at most so much, unless the server stops."""
+PATIENT_ROWS = 2000
+"""The same where nobody waits: fewer, larger transactions."""
+BUSY_SHARE, PATIENT_SHARE = 0.25, 0.5
+"""Of the time at most so much is spent writing, so that others find the ledger free; unless the server stops."""
 NO_ROWS: Mapping[int, Any] = {}
 Waiting: TypeAlias = (
     "tuple[float, Entry, str, Arm, float | None, list[Answer], Mapping[int, Any], "
@@ -69,7 +74,14 @@ class Records:
         max_open: int,
         judge: Judge,
         clock: Callable[[], float] = time.time,
+        draw: Draw = by_chance,
+        patient: bool = False,
     ) -> None:
+        self._draw = draw
+        self._patient = patient
+        self.batch_rows = PATIENT_ROWS if patient else BATCH_ROWS
+        """Rows of one transaction, about."""
+        self._rest = 1 / (PATIENT_SHARE if patient else BUSY_SHARE) - 1
         self._ledger = ledger
         self._config = config
         self._answers, self._keep_rows, self._max_waiting = config.answers, config.rows, config.max_waiting
@@ -100,21 +112,25 @@ class Records:
         return self._fell + self._lost
 
     def start(self) -> Records:
-        """Start the thread."""
-        self._thread.start()
+        """Start the thread, unless whoever asks is patient."""
+        if not self._patient:
+            self._thread.start()
         return self
 
     def close(self) -> None:
         """Write what waits, within `FLUSH_S`; say what was lost."""
         self._stop.set()
-        self._thread.join(FLUSH_S)
+        if self._patient:
+            self.write()
+        else:
+            self._thread.join(FLUSH_S)
         if self.num_waiting:
             LOG.error("records lost", extra={"fields": {"rows": self.num_waiting}})
 
     def answered(self, question: Question, reply: Reply) -> None:
         """Put one reply to the queue."""
         now, marked, answers = self._clock(), reply.marked, reply.answers
-        every = self._answers and self._is_drawn(now, len(answers))
+        every = self._answers and self._is_drawn(now, question.entry.request_id, len(answers))
         if not every and marked is None:
             return
         rows, num_bytes = NO_ROWS, 0
@@ -127,6 +143,8 @@ class Records:
         share = arm.weight if every and question.version is None else None
         # A plain tuple: the writer makes an `Item` of it.
         self._queue.append((now, entry, sticky, arm, share, answers, rows, marked, every, num_bytes))
+        if self._patient:
+            return
         if self._came - self._fell - self._went > self._max_waiting or self._waiting_bytes > MAX_WAITING_BYTES:
             self._drop()
 
@@ -151,9 +169,11 @@ class Records:
     def _waiting_bytes(self) -> int:
         return self._came_bytes - self._fell_bytes - self._went_bytes
 
-    def _is_drawn(self, now: float, count: int) -> bool:
-        if self._share < 1 and random.random() >= self._share:
+    def _is_drawn(self, now: float, request_id: str, count: int) -> bool:
+        if self._share < 1 and self._draw("records", request_id, 0) >= self._share:
             return False
+        if self._patient:
+            return True
         if not 0 <= now - self._second < 1:
             self._second, self._left = now, self._config.max_per_s
         if self._left <= 0:
@@ -178,7 +198,7 @@ class Records:
             started = time.perf_counter()
             self.write()
             self._sweep.now_and_then()
-            pause = max(WRITE_S, (time.perf_counter() - started) * (1 / BUSY_SHARE - 1))
+            pause = max(WRITE_S, (time.perf_counter() - started) * self._rest)
         self.write()
 
     def write(self) -> None:
@@ -206,12 +226,12 @@ class Records:
             self._batch = []
             self._went += count
             self._went_bytes += size
-            self._stop.wait((time.perf_counter() - started) * (1 / BUSY_SHARE - 1))
+            self._stop.wait((time.perf_counter() - started) * self._rest)
 
     def _taken(self) -> list[Item]:
         batch: list[Item] = []
         count = 0
-        while count < BATCH_ROWS:
+        while count < self.batch_rows:
             try:
                 batch.append(Item._make(self._queue.popleft()))
             except IndexError:  # empty, or the loop dropped the last one

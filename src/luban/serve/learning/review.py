@@ -14,10 +14,10 @@ Knows no task.
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from luban.serve.learning.chance import Draw, by_chance
 from luban.tasks.base import Tolerance
 
 if TYPE_CHECKING:
@@ -33,11 +33,14 @@ LOG = logging.getLogger("luban.serve")
 class Marks:
     """A finisher: says how sure an answer is where its task leaves that to a tolerance, and marks what is not."""
 
-    def __init__(self, config: ReviewConfig, draw: Callable[[], float] = random.random) -> None:
+    def __init__(self, config: ReviewConfig, draw: Draw = by_chance) -> None:
         self._config = config
         self._tolerance = Tolerance(config.within, config.within_share)
         self._draw = draw
         self._sure: dict[str, bool] = {}
+        self.adds: Mapping[str, str] = {CONFIDENCE: "number"}
+        if config.below is not None or config.outside:
+            self.adds = {**self.adds, "review": "boolean", "review_because": "array"}
 
     def finish(self, question: Question, reply: Reply) -> None:
         """Mark answers, and note in `reply.marked` what goes to the queue."""
@@ -53,7 +56,7 @@ class Marks:
             reasons = self._reasons(answer, confidence)
             if reasons:
                 answer["review"], answer["review_because"] = True, reasons
-            if self._config.sample and self._draw() < self._config.sample:
+            if self._config.sample and self._draw(SAMPLE, question.entry.request_id, position) < self._config.sample:
                 reasons = [*reasons, SAMPLE]
             if reasons:
                 reply.marked = reply.marked or {}

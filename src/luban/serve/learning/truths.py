@@ -125,6 +125,11 @@ def as_text(value: object) -> str:
     return orjson.dumps(value, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
+def in_order(value: object) -> str:
+    """The same with keys as they came: an answer begins with what is answered, a row stands as its columns do."""
+    return orjson.dumps(value, default=str, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
 def _merged(there: Row[Any] | None, told: Truth) -> tuple[str | None, str]:
     """Truth and figures as they are now."""
     truth = None if told.truth is None else as_text(told.truth)

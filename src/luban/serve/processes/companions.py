@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from luban.serve.config import ServeConfig
-    from luban.serve.desk import Desk
     from luban.serve.guards.door import Door
+    from luban.serve.office import Office
     from luban.serve.watch.accounts import Accounts
     from luban.store.home import Home
 
@@ -52,15 +52,17 @@ class Companions:
             await self._started.pop().stop()
 
 
-def companions_of(config: ServeConfig, desk: Desk, door: Door, accounts: Accounts, home: Home | None) -> Companions:
+def companions_of(config: ServeConfig, office: Office, door: Door, accounts: Accounts, home: Home | None) -> Companions:
     """What the settings ask for. Raises MissingExtra."""
     found = Companions()
     if config.grpc.port is not None:
         from luban.serve.inference.grpc_service import GrpcService
 
-        found.add(GrpcService(desk, config, door.enter, accounts))
+        found.add(GrpcService(office.desk, config, door.enter, accounts))
     if home is not None and config.jobs.enabled:
         from luban.serve.jobs.job_process import JobProcesses
 
-        found.add(JobProcesses(home, config.jobs))
+        processes = JobProcesses(home, config)
+        office.metrics.add(processes)
+        found.add(processes)
     return found

@@ -39,7 +39,7 @@ class Counting:
         """Count a reply."""
         picked = reply.picked
         if picked.revision:
-            self._of(question, picked).answered(reply.num_errors > 0, reply.seconds)
+            self._of(question, picked).answered(reply.num_errors > 0, None if question.background else reply.seconds)
 
     def failed(self, question: Question, picked: Picked, error: Exception) -> None:
         """Count a request without a reply."""

@@ -50,12 +50,13 @@ class Counts:
     failed: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * NUM_BUCKETS)
 
-    def answered(self, failed: bool, seconds: float) -> None:
-        """Count one reply; `failed`: a row got an error for an answer."""
+    def answered(self, failed: bool, seconds: float | None) -> None:
+        """Count one reply; `failed`: a row got an error for an answer; without `seconds`, no time is known of it."""
         self.requests += 1
         if failed:
             self.failed += 1
-        self.buckets[bucket(seconds)] += 1
+        if seconds is not None:
+            self.buckets[bucket(seconds)] += 1
 
     def lost(self) -> None:
         """Count one request without a reply: no time is known of it."""

@@ -31,7 +31,7 @@ from luban.serve.watch.tracing import parent_of
 if TYPE_CHECKING:
     from luban.serve.watch.track import Told
 
-LOGGERS = ("luban.serve", "uvicorn.error", "opentelemetry")
+LOGGERS = ("luban.serve", "luban.jobs", "uvicorn.error", "opentelemetry")
 ECS_VERSION = "8.11.0"
 MAX_TRACE = 20_000
 """Most characters of a traceback."""
@@ -157,4 +157,4 @@ def set_up(stream: TextIO | None = None) -> None:
         logger.handlers = [handler]
         logger.propagate = False
         # The web server tells at INFO that it starts and stops; that is said better here.
-        logger.setLevel(logging.WARNING if name != "luban.serve" else logging.INFO)
+        logger.setLevel(logging.INFO if name.startswith("luban.") else logging.WARNING)
