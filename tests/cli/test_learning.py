@@ -89,7 +89,11 @@ def test_the_queue_in_the_terminal(project: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("LUBAN_ACTOR", "li")
     (listed,) = said(project, "reviews", "list")
     assert listed["counts"]["open"] == 4
-    assert "asked:0" in run(project, "reviews", "list").stdout
+    line = next(line for line in run(project, "reviews", "list").stdout.splitlines() if line.startswith("asked:0"))
+    first = listed["reviews"][0]
+    assert line.split()[1] == first["answer"]["label"], "what is answered stands first, not how sure it is"
+    shown = run(project, "reviews", "show", "asked:0").stdout
+    assert shown.index("text:") < shown.index("nights:") < shown.index("id:"), "a row stands as it came"
     (taken,) = said(project, "reviews", "take")
     assert (taken["id"], taken["taken_by"]) == ("asked:0", "li")
     monkeypatch.setenv("LUBAN_ACTOR", "bo")
