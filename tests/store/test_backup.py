@@ -28,6 +28,19 @@ for number in range(10**6):
     print(number, flush=True)
 """
 
+SHORT = """
+import resource, sys
+from pathlib import Path
+from luban.errors import StoreError
+from luban.store.backup import restore
+from luban.store.home import Home
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    restore(Path(sys.argv[1]), Home.open(Path(sys.argv[2])))
+except StoreError as error:
+    print(error)
+"""
+
 
 def made(folder: Path, num: int = 3) -> Home:
     home = Home.open(folder)
@@ -129,6 +142,17 @@ def test_nothing_is_restored_over_anything(tmp_path: Path) -> None:
         restore(done.folder, made(tmp_path / "other"))
     with pytest.raises(StoreError, match="no backup"):
         restore(tmp_path, Home.open(tmp_path / "third"))
+
+
+def test_what_a_disk_refuses_is_said_and_leaves_nothing_half_restored(tmp_path: Path) -> None:
+    home = made(tmp_path / "live")
+    home.keep("large", lambda at: (at / "file").write_bytes(bytes(50_000)) and None)
+    done = back_up(home, tmp_path / "backups", keep=1)
+    run = [sys.executable, "-c", SHORT, str(done.folder), str(tmp_path / "other")]
+    said = subprocess.run(run, capture_output=True, text=True, timeout=60)
+    assert "could not be written" in said.stdout, said.stdout + said.stderr
+    assert not any(path.is_file() for path in (tmp_path / "other").rglob("*"))
+    assert restore(done.folder, Home.open(tmp_path / "other")).num_trees == 4
 
 
 def test_what_is_elsewhere_is_left_to_better_tools(tmp_path: Path) -> None:

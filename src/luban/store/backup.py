@@ -81,7 +81,7 @@ def back_up(home: Home, to: Path, keep: int) -> Backup:
 def restore(backup: Path, home: Home) -> Backup:
     """Put a backup where `home` has its state, of which there must be none yet; then check all of it.
 
-    Raises StoreError.
+    What the disk refused halfway is removed again. Raises StoreError.
     """
     ledger, store = _places(home)
     if not (backup / LEDGER).is_file() or not (backup / STORE).is_dir() or backup.name.endswith(_PARTIAL):
@@ -93,13 +93,18 @@ def restore(backup: Path, home: Home) -> Backup:
             f"A backup is restored where nothing is, but there is {', '.join(there)}.",
             "Stop the servers and move it away first.",
         )
+    beside = ledger.with_name(f"{ledger.name}{_PARTIAL}")
     with writing("the state", store), _private():
         make_folder(ledger.absolute().parent)
         make_folder(store.absolute())
-        num_trees = _copy_store(backup / STORE, store, None)
-        beside = ledger.with_name(f"{ledger.name}{_PARTIAL}")
-        _copy_ledger(backup / LEDGER, beside)
-        os.sync()
+        try:
+            num_trees = _copy_store(backup / STORE, store, None)
+            _copy_ledger(backup / LEDGER, beside)
+            os.sync()
+        except BaseException:
+            for place in (beside, *wanted):
+                remove(place)
+            raise
         beside.rename(ledger)
         sync_folder(ledger.parent)
     return Backup(backup, num_trees, _checked(ledger, home.ledger.workspace))
@@ -161,7 +166,7 @@ def _copy_store(source: Path, target: Path, before: Path | None) -> int:
             known = before / relative / one.name if before is not None else None
             try:
                 _copy(one, target / relative / one.name, known)
-            except (FileNotFoundError, shutil.Error):
+            except FileNotFoundError:
                 if one.exists():
                     raise
                 remove(target / relative / one.name)  # dropped while it was copied
@@ -182,12 +187,17 @@ def _copy(source: Path, target: Path, before: Path | None) -> None:
     if not source.is_dir():
         _link_or_copy(source, target, before)
         return
-
-    def one(file: str, to: str) -> None:
-        _link_or_copy(Path(file), Path(to), None if before is None else before / Path(file).relative_to(source))
-
-    shutil.copytree(source, target, copy_function=one, dirs_exist_ok=True)
+    for folder, _, files in os.walk(source, onerror=_raise):  # copytree would go on with a full disk
+        relative = Path(folder).relative_to(source)
+        (target / relative).mkdir(parents=True, exist_ok=True)
+        for name in files:
+            known = None if before is None else before / relative / name
+            _link_or_copy(Path(folder) / name, target / relative / name, known)
     protect(target)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _link_or_copy(source: Path, target: Path, before: Path | None) -> None:
