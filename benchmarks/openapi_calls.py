@@ -7,6 +7,8 @@ response is checked: no 500, no other status of 500 or above but one that the op
 status, a content type and a body as described. Not checked: that a body which breaks the schema is refused, for a bad
 row gets an error in place of its answer and stops no other; that is a promise. The first response that does not fit
 ends the run with its request.
+
+Making a request of the description costs several times what answering it does (`cpu s` beside `server cpu s`).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import secrets
 import subprocess
 import tempfile
@@ -120,12 +123,21 @@ def main() -> None:
             seen = calls(address, wanted, known_parts(address, key), key, chance=int.from_bytes(os.urandom(4)))
             seconds = time.perf_counter() - start
             assert server.poll() is None, "the server ended"
+            before = processor_s(resource.RUSAGE_CHILDREN)
         finally:
             server.terminate()
             server.wait(60)
+    own_s, server_s = processor_s(resource.RUSAGE_SELF), processor_s(resource.RUSAGE_CHILDREN) - before
     by_status = {str(status): count for status, count in sorted(seen.items())}
-    figures = {"calls": seen.total(), "status_500": seen[500], "seconds": round(seconds), "by_status": by_status}
-    emit(NAME, f"{seen.total():,} calls", **figures)
+    figures = {"calls": seen.total(), "status_500": seen[500], "seconds": round(seconds)}
+    cpu = {"cpu_s": round(own_s), "server_cpu_s": round(server_s)}
+    emit(NAME, f"{seen.total():,} calls", **figures, **cpu, by_status=by_status)
+
+
+def processor_s(of: int) -> float:
+    """Processor time of this process, or of those that it has waited for."""
+    used = resource.getrusage(of)
+    return used.ru_utime + used.ru_stime
 
 
 def known_parts(address: str, key: str = "") -> dict[str, str]:

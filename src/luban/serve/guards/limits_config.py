@@ -6,7 +6,7 @@ evenly. No limit is set unless it is asked for, apart from concurrency. Knows no
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -63,7 +63,11 @@ class LimitsConfig(Config):
     """Count in Redis, for several servers; without it all processes of this server count together."""
     max_concurrent: int = Field(1000, ge=1, le=100_000)
     """Requests to models that may be under way at once, in one process; more are sent away with 503."""
-    target_ms: float | None = Field(100.0, gt=0)
-    """Sheds load before it queues: where half of the answers take longer than this, fewer requests are let in."""
+    target_ms: Literal["auto"] | Annotated[float, Field(gt=0)] | None = "auto"
+    """Sheds load before it queues: where half of the answers take longer than this, fewer requests are let in. `auto`
+    learns from calm times what keeps one answer in a hundred within about twice what it takes then."""
+    free_concurrent: int = Field(128, ge=1)
+    """With `auto`: up to so many at once may wait for each other without being sent away; callers who wait for
+    an answer before they ask again limit themselves."""
     min_concurrent: int = Field(4, ge=1)
     """Requests that are let in at once however slow answers are."""
