@@ -1,4 +1,4 @@
-"""Target `compose`: servers, a proxy, Prometheus and Grafana on one machine with Docker or Podman Compose.
+"""Target `compose`: servers, a proxy, and what watches them, on one machine with Docker or Podman Compose.
 
 Decided here: servers have fixed addresses in a network of their own, because NGINX looks names up once, when it
 starts, and a container that is made anew would else be lost to it; servers reach nothing outside, and nothing
@@ -20,6 +20,7 @@ from luban.deploy.needs import ports_outside
 from luban.deploy.proxies.front import FILES, behind_proxy, proxy_file, stop_s
 from luban.deploy.proxies.target import ProxySettings, front_of, grpc_notes
 from luban.deploy.templates import render
+from luban.deploy.watch.alertmanager import NOBODY, AlertsConfig
 from luban.deploy.watch.target import WHERE_DASHBOARDS, Monitoring
 from luban.errors import ConfigError
 
@@ -31,7 +32,7 @@ _FIRST = 11
 
 
 class Compose(Target):
-    """Servers behind NGINX or HAProxy, Prometheus with rules, Grafana with a dashboard; secrets as files."""
+    """Servers behind NGINX or HAProxy, Prometheus with rules, Alertmanager, Grafana; secrets as files."""
 
     names_host = True
 
@@ -46,6 +47,11 @@ class Compose(Target):
         """Image of the proxy; by default NGINX 1.28 or HAProxy 3.2."""
         prometheus_image: str = Field("prom/prometheus:v3.5.0", pattern=_IMAGE)
         """Image of Prometheus."""
+        alertmanager_image: str = Field("prom/alertmanager:v0.28.1", pattern=_IMAGE)
+        """Image of Alertmanager."""
+        alertmanager_port: int = Field(9093, ge=1, le=65_535)
+        """Port of Alertmanager's page, on loopback alone."""
+        alerts: AlertsConfig = Field(default_factory=AlertsConfig)
         grafana_image: str = Field("grafana/grafana:12.2.0", pattern=_IMAGE)
         """Image of Grafana."""
         grafana_port: int = Field(3000, ge=1, le=65_535)
@@ -80,13 +86,21 @@ class Compose(Target):
         ]
 
     def _watching(self, plan: Deployment, servers: tuple[str, ...]) -> list[File]:
-        watching = Monitoring(Monitoring.Config(servers=servers, prometheus="http://prometheus:9090"))
+        settings = Monitoring.Config(
+            servers=servers,
+            prometheus="http://prometheus:9090",
+            alertmanagers=("alertmanager:9093",),
+            alerts=self.config.alerts,
+            secrets_at="/run/secrets",
+        )
+        watching = Monitoring(settings)
         was, now = (f"`luban deploy {kind}`" for kind in (watching.kind or "monitoring", KIND))
         return [File(file.path, file.text.replace(was, now, 1)) for file in watching.files(plan)]
 
     def notes(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
-        return (*super().notes(plan), *grpc_notes(plan, self.config))
+        silent = () if self.config.alerts.tells_somebody else (NOBODY,)
+        return (*super().notes(plan), *grpc_notes(plan, self.config), *silent)
 
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
@@ -94,6 +108,7 @@ class Compose(Target):
             "(umask 077 && mkdir -p secrets)          # for its owner alone; in it, containers' users may read",
             "openssl rand -hex 32 >secrets/api_key; openssl rand -hex 16 >secrets/grafana_password",
             f"cp CERTIFICATE secrets/cert.pem; cp PRIVATE-KEY secrets/cert.pem.key     # of {plan.config.host}",
+            *(f"printf %s … >secrets/{name}          # for Alertmanager" for name in self.config.alerts.secrets),
             "chmod 444 secrets/*",
             *wheel_steps(plan),
             *(("docker compose build",) if plan.config.model_from == "project" else ()),

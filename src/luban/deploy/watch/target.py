@@ -1,8 +1,7 @@
-"""The target `monitoring`: Prometheus' configuration and rules, and Grafana's dashboard with its provisioning.
+"""The target `monitoring`: configurations of Prometheus, Alertmanager and Grafana, rules, a dashboard.
 
 Decided here: the promises stand in `serve.slo`, so one place says what is promised, what is measured and when
-somebody is woken; the key with which figures are read is named by a file, never written. What Alertmanager does with
-an alert (`severity` is `page` or `ticket`, `owner` the model's) is for those who are woken to say.
+somebody is woken; the key with which figures are read is named by a file, never written.
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ from pydantic import Field, field_validator
 from luban.catalog import Config as Settings
 from luban.deploy.base import Deployment, File, Target
 from luban.deploy.templates import header
+from luban.deploy.watch import alertmanager
+from luban.deploy.watch.alertmanager import AlertsConfig
 from luban.deploy.watch.dashboard import dashboard
 from luban.deploy.watch.rules import Rules
 
@@ -51,8 +52,11 @@ class Monitoring(Target):
         """File on Prometheus' machine with a key of role viewer; "" where the server has `open_metrics` or no key."""
         prometheus: str = "http://127.0.0.1:9090"
         """Address under which Grafana reaches Prometheus."""
-        alertmanagers: tuple[str, ...] = ()
-        """Alertmanagers that are told, each `host:port`."""
+        alertmanagers: tuple[str, ...] = ("127.0.0.1:9093",)
+        """Alertmanagers that are told, each `host:port`; empty: none, and no alertmanager.yml is written."""
+        alerts: AlertsConfig = Field(default_factory=AlertsConfig)
+        secrets_at: str = Field("/etc/luban/alerts", pattern=r"^/[A-Za-z0-9_./-]+$")
+        """Folder on Alertmanager's machine with the files that hold passwords and secret addresses."""
 
         @field_validator("servers", "alertmanagers")
         @classmethod
@@ -63,7 +67,7 @@ class Monitoring(Target):
             return value
 
     def files(self, plan: Deployment) -> Sequence[File]:
-        """Six files: one configuration, two of rules, one dashboard, two of provisioning."""
+        """Two configurations, two files of rules, one dashboard, two of provisioning."""
         rules = Rules(plan, job_of(plan))
         top = header(KIND, plan)
         texts = {
@@ -74,15 +78,28 @@ class Monitoring(Target):
             DASHBOARDS: _yaml(top, _providers()),
             DASHBOARD: json.dumps(dashboard(plan, job_of(plan)), indent=1, ensure_ascii=False) + "\n",
         }
+        if self.config.alertmanagers:
+            told = alertmanager.alertmanager(self.config.alerts, self.config.secrets_at)
+            texts[alertmanager.FILE] = _yaml(top, told)
         return [File(path, text) for path, text in texts.items()]
+
+    def notes(self, plan: Deployment) -> Sequence[str]:
+        """See Target."""
+        silent = self.config.alertmanagers and not self.config.alerts.tells_somebody
+        return (*super().notes(plan), *((alertmanager.NOBODY,) if silent else ()))
 
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
         key = (
             [f"Put a key of role viewer into {self.config.key_file}: luban keys make."] if self.config.key_file else []
         )
+        names = ", ".join(self.config.alerts.secrets)
+        secrets = [f"Put {names} into {self.config.secrets_at}, for Alertmanager's user alone."] if names else []
+        told = ["amtool check-config alertmanager.yml", "alertmanager --config.file alertmanager.yml"]
         return [
             *key,
+            *secrets,
+            *(told if self.config.alertmanagers else ()),
             "promtool check config prometheus.yml",
             "prometheus --config.file prometheus.yml --storage.tsdb.retention.time 40d",
             f"Grafana: import {DASHBOARD}, or provision it: grafana/provisioning, dashboards in {WHERE_DASHBOARDS}.",
