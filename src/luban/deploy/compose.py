@@ -52,6 +52,7 @@ class Compose(Target):
         alertmanager_port: int = Field(9093, ge=1, le=65_535)
         """Port of Alertmanager's page, on loopback alone."""
         alerts: AlertsConfig = Field(default_factory=AlertsConfig)
+        """Who is told of alerts."""
         grafana_image: str = Field("grafana/grafana:12.2.0", pattern=_IMAGE)
         """Image of Grafana."""
         grafana_port: int = Field(3000, ge=1, le=65_535)

@@ -55,6 +55,7 @@ class Monitoring(Target):
         alertmanagers: tuple[str, ...] = ("127.0.0.1:9093",)
         """Alertmanagers that are told, each `host:port`; empty: none, and no alertmanager.yml is written."""
         alerts: AlertsConfig = Field(default_factory=AlertsConfig)
+        """Who is told of alerts."""
         secrets_at: str = Field("/etc/luban/alerts", pattern=r"^/[A-Za-z0-9_./-]+$")
         """Folder on Alertmanager's machine with the files that hold passwords and secret addresses."""
 
