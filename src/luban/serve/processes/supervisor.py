@@ -137,7 +137,7 @@ class Supervisor:
         status, slot.process = slot.process.returncode, None
         if self._kill_at is not None:
             return
-        if not begun:
+        if not begun and not slot.is_ready:
             raise ServeError(f"A worker ended with status {status} before it was ready.", "Look at what it said above.")
         lived = now - slot.since
         slot.pause_s = FIRST_PAUSE_S if lived >= STEADY_S else min(slot.pause_s * 2, LONGEST_PAUSE_S)
