@@ -74,6 +74,21 @@ def test_a_test_with_its_rule(house: House) -> None:
     assert "test of version 2: running. minutes: nothing against the champion's nothing" in run(house, "show")
 
 
+def test_a_champion_that_answers_alone_is_not_counted(house: House) -> None:
+    assert [told(house, "show")["arms"][0][name] for name in ("requests", "failed", "p50_ms")] == [None] * 3
+    run(house, "weights", "2=0.2")
+    assert [arm["requests"] for arm in told(house, "show")["arms"]] == [0, 0]
+
+
+def test_what_ran_last_is_shown(house: House) -> None:
+    run(house, "canary", "2")
+    run(house, "rollback", "--reason", "guests complain")
+    run(house, "test", "3")
+    shown = run(house, "show")
+    assert "test of version 3: running" in shown
+    assert "guests complain" not in shown, "that stands in the history"
+
+
 def test_promote_and_history(house: House) -> None:
     assert told(house, "promote", "2", "--reason", "it is better")["champion"] == 2
     assert told(house, "rollback")["champion"] == 1

@@ -247,10 +247,9 @@ def _print(found: dict[str, Any]) -> None:
         if found[what]:
             typer.echo("")
             table(found[what])
-    for what in ("canary", "test"):
-        if found[what] is not None:
-            one = found[what]
-            typer.echo(f"\n{what} of version {one['version']}: {one['status']}. {one['reason']}".rstrip())
+    trials = [(what, found[what]) for what in ("canary", "test") if found[what] is not None]
+    for what, one in sorted(trials, key=lambda trial: trial[1]["id"])[-1:]:  # what ran before stands in the history
+        typer.echo(f"\n{what} of version {one['version']}: {one['status']}. {one['reason']}".rstrip())
 
 
 def _note(detail: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -44,10 +45,10 @@ def trial(house: House) -> Trial:
     return found
 
 
-def test_a_canary_steps_up_and_becomes_champion(house: House) -> None:
+def test_a_canary_steps_up_and_becomes_champion(house: House, caplog: pytest.LogCaptureFixture) -> None:
     house.release()
     house.release()
-    with house.server() as address, Load([address]) as load:
+    with caplog.at_level(logging.INFO, "luban.serve"), house.server() as address, Load([address]) as load:
         house.deployments.start_canary("reviews", 2, rule(promote=True), ADA)
         until(lambda: canary(house).status == "promoted")
         until(lambda: load.asked[-1][1] == 2)
@@ -60,6 +61,11 @@ def test_a_canary_steps_up_and_becomes_champion(house: House) -> None:
     assert "No truth has come of its answers" in reason
     assert [who for who, _ in house.trail("step")] == ["canary"]
     house.home.ledger.verify_audit()
+    logged = [(one.message, one.fields) for one in caplog.records if hasattr(one, "fields")]
+    arms = [fields["arms"] for said, fields in logged if said == "model answers"]
+    assert (arms[0], arms[-1]) == ("champion 1: 1", "champion 2: 1")
+    assert "champion 1: 0.8, canary 2: 0.2" in arms
+    assert [fields["reason"] for said, fields in logged if said == "deployment moved"][-1] == reason
 
 
 def test_a_canary_that_passed_waits_for_a_person(house: House) -> None:

@@ -213,6 +213,9 @@ class LiveBundle:
             return False
         first = routing.arms[0].served
         self._name, self.identity = first.name, first.bundle.identity
+        if lineup != self.shelf.lineup:
+            fields = {"model": self._name, "arms": lineup.told(), "revision": lineup.revision}
+            LOG.info("model answers", extra={"fields": fields})
         self.shelf.exchange(lineup, routing)
         self.reason, self._refused = "", set()
         return True

@@ -95,6 +95,11 @@ class Lineup:
         """Each version once, the first arm's first."""
         return list({arm.wanted.key: arm.wanted for arm in (*self.arms, *self.shadows)}.values())
 
+    def told(self) -> str:
+        """Who answers which share, and who is asked unheard, for the log: `champion 1: 0.8, canary 2: 0.2`."""
+        shares = [f"{arm.name} {arm.wanted.version or ''}".rstrip() + f": {arm.weight:.4g}" for arm in self.arms]
+        return ", ".join([*shares, *(f"{arm.name} {arm.wanted.version}: unheard" for arm in self.shadows)])
+
     def alone(self) -> Lineup:
         """The first arm without the others."""
         return Lineup.of(self.arms[0].wanted, self.arms[0].name)

@@ -198,7 +198,10 @@ class Leader:
             counts.forget(self._ledger, model, DEFAULT)
         seen = self._controller.look(model)
         self._told(seen)
-        self._controller.act(seen, self._leases[model][1])
+        now = self._controller.act(seen, self._leases[model][1])
+        if now.revision != seen.standing.revision:
+            why = seen.verdict.reason if seen.verdict is not None else _overtaken(seen.standing)
+            LOG.info("deployment moved", extra={"fields": {"model": model, "revision": now.revision, "reason": why}})
 
     def _give_back(self, model: str) -> None:
         held = self._leases.pop(model, None)

@@ -79,7 +79,7 @@ class Because(Config):
     reason: _Reason = ""
 
 
-_ARM = {"arm": TEXT, "version": WHOLE, "share": NUMBER, "requests": WHOLE, "failed": WHOLE}
+_ARM = {"arm": TEXT, "version": WHOLE, "share": NUMBER, "requests": or_null(WHOLE), "failed": or_null(WHOLE)}
 _TOLD = object_of(
     {
         "model": TEXT,

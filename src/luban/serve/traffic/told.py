@@ -7,13 +7,14 @@ from typing import Any
 from luban.serve.traffic import counts
 from luban.serve.traffic.control import Seen
 from luban.serve.traffic.counts import Counts, Row
-from luban.serve.traffic.plans import CHAMPION
+from luban.serve.traffic.plans import CHAMPION, plan_of
 from luban.serve.traffic.shadows import Compared
 from luban.store.ledger import Ledger
 
 
 def told(ledger: Ledger, seen: Seen) -> dict[str, Any]:
-    """Plain JSON. Counts are of all servers, since what shares the questions began; times in milliseconds."""
+    """Plain JSON. Counts are of all servers, since what shares the questions began, and None of a champion that answers
+    alone, for it is not counted; times in milliseconds."""
     standing, state = seen.standing, seen.standing.state
     begun = state.canary.id if state.canary is not None and state.canary.share else standing.revision
     if state.test is not None and state.test.share:
@@ -23,11 +24,12 @@ def told(ledger: Ledger, seen: Seen) -> dict[str, Any]:
     split = standing.split
     champion = (CHAMPION, standing.champion, 1.0 - sum(share for _, _, share in split))
     arms = [champion, *split] if standing.champion is not None else []
+    is_counted = plan_of(standing) is not None
     return {
         "model": standing.model,
         "deployment": standing.deployment,
         "revision": standing.revision,
-        "arms": [_arm(name, version, share, ours) for name, version, share in arms],
+        "arms": [_arm(name, version, share, ours if is_counted else None) for name, version, share in arms],
         "shadows": [_shadow(version, rows) for version in standing.shadows],
         "servers": [_refusal(row) for row in ours if "refused" in row.figures],
         "canary": _trial(state.canary, seen),
@@ -35,16 +37,16 @@ def told(ledger: Ledger, seen: Seen) -> dict[str, Any]:
     }
 
 
-def _arm(name: str, version: int | None, share: float, rows: list[Row]) -> dict[str, Any]:
+def _arm(name: str, version: int | None, share: float, rows: list[Row] | None) -> dict[str, Any]:
     total = Counts()
-    for one in counts.totals(rows, version or 0).values():
+    for one in counts.totals(rows or [], version or 0).values():
         total.add(one)
     return {
         "arm": name,
         "version": version,
         "share": round(share, 6),
-        "requests": total.requests,
-        "failed": total.failed,
+        "requests": None if rows is None else total.requests,
+        "failed": None if rows is None else total.failed,
         "p50_ms": _ms(total.quantile_s(0.5)),
         "p95_ms": _ms(total.quantile_s(0.95)),
     }
