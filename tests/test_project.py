@@ -98,7 +98,9 @@ def test_settings_in_environment_variables_come_before_those_on_the_command_line
     assert [choice.kind for choice in project.train.models if not isinstance(choice, str)] == ["trees"]
     assert load_project(write(tmp_path, GOOD), ["serve.port=9"])[0].serve.port == 9
     monkeypatch.setenv("LUBAN__SERVE__PROT", "1")
-    assert "`port`" in refused(tmp_path, GOOD)
+    said = refused(tmp_path, GOOD)
+    assert "`port`" in said
+    assert said.startswith("The environment variable LUBAN__SERVE__PROT: "), "not the file, where it does not stand"
 
 
 def test_not_utf8(tmp_path: Path) -> None:

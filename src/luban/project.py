@@ -94,7 +94,10 @@ def load_project(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Proje
     raw = _plain(node, file)
     for override in [*settings_from(os.environ), *overrides]:
         _override(raw, override)
-    return read_project(raw, file.name, node), file.resolve().parent
+    named = {one.partition("=")[0]: _variable(one) for one in settings_from(os.environ)}
+    for override in overrides:
+        named.pop(override.partition("=")[0].strip(), None)
+    return read_project(raw, file.name, node, named), file.resolve().parent
 
 
 def server_settings(overrides: Sequence[str] = ()) -> ServeConfig:
@@ -109,8 +112,17 @@ def server_settings(overrides: Sequence[str] = ()) -> ServeConfig:
     return read_project({**nothing, "serve": raw.get("serve", {})}, "The settings").serve
 
 
-def read_project(raw: Mapping[str, Any], where: str, node: yaml.Node | None = None) -> Project:
-    """The project stated by `raw`; errors name `where` and, with the YAML node, the line."""
+def _variable(override: str) -> str:
+    return f"The environment variable {PREFIX}{override.partition('=')[0].upper().replace('.', '__')}"
+
+
+def read_project(
+    raw: Mapping[str, Any], where: str, node: yaml.Node | None = None, named: Mapping[str, str] | None = None
+) -> Project:
+    """The project stated by `raw`; errors name `where` and, with the YAML node, the line.
+
+    `named` are fields that were set from elsewhere, with the name of that.
+    """
     for section, what in RESERVED.items():
         if section in raw:
             line = _line(node, (section,))
@@ -121,7 +133,7 @@ def read_project(raw: Mapping[str, Any], where: str, node: yaml.Node | None = No
     try:
         return Project.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError("\n".join(_sentence(item, where, node) for item in error.errors())) from None
+        raise ConfigError("\n".join(_sentence(item, where, node, named or {}) for item in error.errors())) from None
 
 
 def _text(file: Path) -> str:
@@ -189,10 +201,10 @@ def _override(raw: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: the value is not YAML: {getattr(error, 'problem', error)}.") from None
 
 
-def _sentence(item: ErrorDetails, where: str, node: yaml.Node | None) -> str:
+def _sentence(item: ErrorDetails, where: str, node: yaml.Node | None, named: Mapping[str, str]) -> str:
     path = tuple(part for part in item["loc"] if not _is_tag(part))
     field = ".".join(str(part) for part in path)
-    line = _line(node, path)
+    where, line = (named[field], "") if field in named else (where, _line(node, path))
     if item["type"] == "extra_forbidden":
         close = nearest(str(path[-1]), _known(path[:-1]))
         hint = f" Did you mean `{close}`?" if close else ""
