@@ -16,6 +16,7 @@ from luban.evaluate.costs import costs
 from luban.evaluate.curves import curves
 from luban.evaluate.findings import Findings, Perturbed, Robustness, Slice, Slices
 from luban.evaluate.page import advice, page
+from luban.evaluate.page.phrases import slice_name
 from luban.evaluate.page.plots import Axis, Line, Span, chart, spans, ticks
 from luban.evaluate.page.reasons import pieces
 from luban.evaluate.report import Report
@@ -136,6 +137,11 @@ def test_every_section_where_its_figures_are(language: str) -> None:
         assert part in text
     assert "<c1>" not in text
     assert "<b>bad" not in text
+
+
+def test_days_of_the_week_in_words() -> None:
+    one = {"column": "day", "by": "weekday", "label": "Wed"}
+    assert [slice_name(full(language).view, one) for language in ("en", "zh")] == ["day: Wednesdays", "day：星期三"]
 
 
 def test_none_where_they_are_not() -> None:

@@ -95,6 +95,13 @@ def test_chats_without_a_target(tmp_path: Path, language: str) -> None:
     assert "300 rows found" in run("prepare", "--project", str(tmp_path / "chat"))
 
 
+def test_a_name_that_would_lose_letters_is_taken_from_the_folder(tmp_path: Path) -> None:
+    path = table(tmp_path / "评价.csv", {"note": [f"the bed was soft {n}" for n in range(40)]})
+    assert "The model is called `shop`" in run("init", str(tmp_path / "shop"), "--data", str(path))
+    assert "\nname: shop\n" in (tmp_path / "shop" / "luban.yaml").read_text("utf-8")
+    assert "The model is called `model`" in run("init", str(tmp_path / "店铺"), "--data", str(path))
+
+
 def test_nothing_to_predict(tmp_path: Path) -> None:
     draw = random.Random(1)
     notes = [" ".join(draw.choices(["room", "bed", "late", "clean", "towel", "key"], k=8)) for _ in range(80)]

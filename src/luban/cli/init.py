@@ -43,7 +43,7 @@ def init(
 ) -> None:
     """Write a commented luban.yaml that runs; with --data, look at it first and say what is seen."""
     from luban.look.words import PHRASES
-    from luban.templates import data_stem, from_data, from_template, model_name
+    from luban.templates import data_stem, default_name, from_data, from_template, model_name
 
     words, verb = PHRASES[language.value], "run"
     if data is None:
@@ -52,9 +52,8 @@ def init(
         path, seen = from_data(folder, data, target, name, language.value)
         for line in summary(seen, data, target is not None, language.value):
             typer.echo(line)
-        stem = data_stem(data)
-        if name is None and model_name(stem) != stem.lower():
-            typer.echo(words["called"].format(name=model_name(stem)))
+        if name is None and model_name(data_stem(data)) != data_stem(data).lower():
+            typer.echo(words["called"].format(name=model_name(default_name(folder, data))))
         verb = "run" if seen.target is not None else "prepare"
     where = "" if folder == Path() else f" --project {folder}"
     typer.echo(words["wrote"].format(path=path))

@@ -56,7 +56,9 @@ def from_data(
 
     _refuse_twice(folder)
     seen = look(open_path(data), target)
-    return _write(folder, project_text(folder, data, seen, model_name(name or data_stem(data)), language)), seen
+    return _write(
+        folder, project_text(folder, data, seen, model_name(name or default_name(folder, data)), language)
+    ), seen
 
 
 def data_stem(data: str) -> str:
@@ -66,6 +68,12 @@ def data_stem(data: str) -> str:
     'chats'
     """
     return Path(data.rstrip("/").rsplit("/", 1)[-1]).name.split(".")[0]
+
+
+def default_name(folder: Path, data: str) -> str:
+    """What the data is called; where a model's name would lose letters of that, what the folder is called."""
+    stem, at = data_stem(data), folder.resolve().name
+    return stem if model_name(stem) == stem.lower() or model_name(at) != at.lower() else at
 
 
 def model_name(text: str) -> str:

@@ -60,6 +60,8 @@ def slice_name(view: View, one: dict[str, Any]) -> str:
         return f"{one['column']} = {one['label']}"
     if by == "missing":
         return f"{one['column']}{view.words['colon']}{named(view, 'signal', one['label'])}"
+    if by == "weekday":
+        return f"{one['column']}{view.words['colon']}{named(view, 'weekday', one['label'])}"
     return f"{one['column']}{view.words['colon']}{named(view, 'signal', by)} {one['label']}"
 
 
