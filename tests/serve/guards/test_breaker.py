@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +23,7 @@ from luban.serve.guards.breaker_config import BreakerConfig
 from luban.serve.http.problems import Problem
 from luban.serve.question import ANYBODY, Entry, Question, Reply
 from luban.serve.server import serving
-from waiting import until
+from waiting import Clock, until
 
 from ..tiny import write_tiny
 
@@ -42,7 +41,7 @@ class Sick(Bundle):
         if Sick.how == "raises":
             raise RuntimeError("what a library raises")
         if Sick.how == "hangs":
-            Sick.let_go.wait(20)
+            Sick.let_go.wait(60)
         if Sick.how == "no numbers":
             outputs[:] = np.nan
         return outputs
@@ -55,14 +54,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+OPEN_S = 1000.0
+
+
 @pytest.fixture
-def config() -> ServeConfig:
-    breaker = BreakerConfig(failures=3, open_s=0.4, call_limit_s=0.3, max_hung=2)
+def call_limit_s() -> float:
+    return 60.0
+
+
+@pytest.fixture
+def config(call_limit_s: float) -> ServeConfig:
+    breaker = BreakerConfig(failures=3, open_s=OPEN_S, call_limit_s=call_limit_s, max_hung=2)
     return ServeConfig(port=0, num_threads=2, breaker=breaker, batching=BatchingConfig(inline_ms=0))
 
 
 @pytest.fixture
-def client(folder: Path, config: ServeConfig, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The breaker's."""
+    clock = Clock()
+    monkeypatch.setattr("luban.serve.guards.breaker.time", clock)
+    return clock
+
+
+@pytest.fixture
+def client(folder: Path, config: ServeConfig, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
     monkeypatch.setattr("luban.serve.fleet.live.load", lambda folder, num_threads=1: Sick.load(folder))
     Sick.how, Sick.let_go = "", threading.Event()
     try:
@@ -88,64 +103,74 @@ class TestOnTheLoop:
     def config(self, config: ServeConfig) -> ServeConfig:
         return config.model_copy(update={"batching": BatchingConfig(inline_ms=1000)})
 
-    def test_raises(self, client: httpx.Client) -> None:
+    def test_raises(self, client: httpx.Client, clock: Clock) -> None:
         Sick.how = "raises"
         assert [ask(client) for _ in range(4)] == [(500, "internal")] * 3 + [(503, "model-failing")]
         Sick.how = ""
-        time.sleep(0.45)
+        clock.ahead_s += OPEN_S + 1
         assert ask(client)[0] == 200
 
 
-def test_raises(client: httpx.Client) -> None:
+def test_raises(client: httpx.Client, clock: Clock) -> None:
     assert ask(client)[0] == 200
     Sick.how = "raises"
     assert [ask(client) for _ in range(3)] == [(500, "internal")] * 3
     refused = client.post("/v1/predict", json=GOOD)
     assert (refused.status_code, refused.json()["type"]) == (503, "urn:luban:problem:model-failing")
-    assert refused.headers["retry-after"] == "1"
+    assert OPEN_S - 100 < int(refused.headers["retry-after"]) <= OPEN_S
     assert figure(client, "luban_breaker_open") == 1
-    time.sleep(0.45)
+    clock.ahead_s += OPEN_S + 1
     assert figure(client, "luban_breaker_open") == 0.5
     assert ask(client) == (500, "internal"), "one question is tried"
     assert ask(client) == (503, "model-failing")
     Sick.how = ""
-    time.sleep(0.45)
+    clock.ahead_s += OPEN_S + 1
     assert [ask(client)[0] for _ in range(3)] == [200] * 3
     assert figure(client, "luban_breaker_open") == 0
     assert client.get("/ready").status_code == 200
 
 
-def test_gives_no_numbers(client: httpx.Client) -> None:
+def test_gives_no_numbers(client: httpx.Client, clock: Clock) -> None:
     Sick.how = "no numbers"
     for _ in range(3):
         found = client.post("/v1/predict", json=GOOD)
         assert found.json()["answers"] == [{"error": NO_NUMBER}]
     assert ask(client) == (503, "model-failing")
     Sick.how = ""
-    time.sleep(0.45)
+    clock.ahead_s += OPEN_S + 1
     assert ask(client)[0] == 200
 
 
-def test_hangs_in_a_thread(client: httpx.Client) -> None:
-    assert ask(client)[0] == 200
-    Sick.how = "hangs"
-    with ThreadPoolExecutor(2) as pool:
-        asked = [pool.submit(httpx.post, f"{client.base_url}/v1/predict", json=GOOD, timeout=20) for _ in range(2)]
+class TestThatHangs:
+    @pytest.fixture
+    def call_limit_s(self) -> float:
+        return 2.0
+
+    def test_in_a_thread(self, client: httpx.Client, clock: Clock) -> None:
+        assert ask(client)[0] == 200
+        Sick.how = "hangs"
+        with ThreadPoolExecutor(2) as pool:
+            asked = [pool.submit(httpx.post, f"{client.base_url}/v1/predict", json=GOOD, timeout=20) for _ in range(2)]
+            assert client.get("/health").status_code == 200
+            assert {one.result().status_code for one in asked} <= {503, 504}
+        until(lambda: figure(client, "luban_hung_threads") >= 1)
+        assert ask(client) == (503, "model-failing")
         assert client.get("/health").status_code == 200
-        assert {one.result().status_code for one in asked} <= {503, 504}
-    until(lambda: figure(client, "luban_hung_threads") >= 1)
-    assert ask(client) == (503, "model-failing")
-    assert client.get("/health").status_code == 200
-    until(lambda: ask(client)[0] in (503, 504) and figure(client, "luban_hung_threads") >= 2)
-    ready = client.get("/ready")
-    assert (ready.status_code, "hang in a model" in ready.json()["detail"]) == (503, True)
-    Sick.how = ""
-    time.sleep(0.45)
-    assert ask(client) == (503, "model-failing"), "too many threads are lost to try again"
-    Sick.let_go.set()
-    until(lambda: figure(client, "luban_hung_threads") == 0)
-    until(lambda: ask(client)[0] == 200)
-    assert client.get("/ready").status_code == 200
+
+        def asked_again() -> bool:
+            clock.ahead_s += OPEN_S + 1
+            return ask(client)[0] in (503, 504) and figure(client, "luban_hung_threads") >= 2
+
+        until(asked_again)
+        ready = client.get("/ready")
+        assert (ready.status_code, "hang in a model" in ready.json()["detail"]) == (503, True)
+        Sick.how = ""
+        clock.ahead_s += OPEN_S + 1
+        assert ask(client) == (503, "model-failing"), "too many threads are lost to try again"
+        Sick.let_go.set()
+        until(lambda: figure(client, "luban_hung_threads") == 0)
+        until(lambda: ask(client)[0] == 200)
+        assert client.get("/ready").status_code == 200
 
 
 RUN = """
@@ -163,7 +188,7 @@ def run(self, arrays):
         time.sleep(0.05)
     return ran(self, arrays)
 Bundle.run = run
-config = ServeConfig(port=0, breaker=BreakerConfig(call_limit_s=0.5), batching={"inline_ms": float(sys.argv[3])})
+config = ServeConfig(port=0, breaker=BreakerConfig(call_limit_s=2.0), batching={"inline_ms": float(sys.argv[3])})
 serve(FolderOrigin(Path(sys.argv[1])), config, lambda address: print(address, flush=True), {})
 """
 
