@@ -100,20 +100,24 @@ def postgresql() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'ledger.db'}"
-        return
+@pytest.fixture
+def postgresql_database(postgresql: str) -> Iterator[str]:
+    """The URL of a new, empty database on PostgreSQL."""
     import psycopg
 
-    admin = request.getfixturevalue("postgresql")
     name = f"t{secrets.token_hex(4)}"
-    with psycopg.connect(admin, autocommit=True) as connection:
+    with psycopg.connect(postgresql, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    yield admin.replace("/postgres?", f"/{name}?")
-    with psycopg.connect(admin, autocommit=True) as connection:
+    yield postgresql.replace("/postgres?", f"/{name}?")
+    with psycopg.connect(postgresql, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    return str(request.getfixturevalue("postgresql_database"))
 
 
 @pytest.fixture
