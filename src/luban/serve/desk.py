@@ -24,7 +24,7 @@ from luban.serve.http.problems import Problem
 from luban.serve.question import Answer, Entry, Question, Reply
 
 if TYPE_CHECKING:
-    from luban.serve.fleet.cache import Asker, ResponseCache
+    from luban.serve.fleet.cache import ResponseCache, Submit
     from luban.serve.fleet.live import Served
     from luban.serve.learning.reasons import Reasons
 
@@ -151,8 +151,8 @@ class Desk:
             good = [row for row, reason in zip(question.rows, faults, strict=True) if reason is None]
         track = question.entry.track
         track.picked, track.num_rows = picked, len(question.rows)
-        asker: Asker = self._batcher if self._cache is None or question.explain else self._cache
-        future = asker.submit(served, good, options, question.deadline, track)
+        submit: Submit = self._batcher.submit if self._cache is None or question.explain else self._cache.submit
+        future = submit(served, good, options, question.deadline, track)
         if question.explain and self._reasons is not None:
             future = asyncio.ensure_future(_reasoned(self._reasons, question, served, good, future))
         return Pending(question, picked, faults, future, started)

@@ -42,7 +42,7 @@ class Office:
         self.learning = Learning(fleet, config, home, patient=door is None)
         self.deployed = Deployed(fleet, config, home)
         self.finishers: Sequence[Finisher] = (*self.guarding.finishers, *self.learning.finishers)
-        cache = ResponseCache(self._batcher, config.cache) if config.cache.max_mb is not None else None
+        cache = ResponseCache(self._batcher.submit, config.cache) if config.cache.max_mb is not None else None
         parts = (fleet, self._batcher, self.guarding.guards, self.finishers, self._listeners())
         self.desk = Desk(*parts, self.learning.reasons, cache, self.guarding.inspectors)
         self.learning.tell(self.metrics)

@@ -66,7 +66,7 @@ class Asker:
 
 def cache(asker: Asker, max_mb: float = 1.0, ttl_s: float = 60.0, now: list[float] | None = None) -> ResponseCache:
     at = now if now is not None else [0.0]
-    return ResponseCache(asker, CacheConfig(max_mb=max_mb, ttl_s=ttl_s), lambda: at[0])
+    return ResponseCache(asker.submit, CacheConfig(max_mb=max_mb, ttl_s=ttl_s), lambda: at[0])
 
 
 def ask(held: ResponseCache, rows: list[Any], options: Options | None = None, of: Any = None) -> list[Answer]:

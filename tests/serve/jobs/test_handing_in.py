@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from luban.data.sources import open_path
+from luban.serve.guards.keyring import Keyring, NewKey
 from luban.serve.http.problems import NotYet, Problem
 from luban.serve.jobs.handing_in import HandingIn
 from luban.serve.jobs.row_counts import num_rows
-from luban.serve.question import Caller
+from luban.serve.question import Caller, Role
 
-from ..deploying import House
+from ..deploying import ADA, House
 from .working import CSV, client_of, handed_in, lines, result, worked
 
 
@@ -86,6 +87,23 @@ def test_limits_that_are_far_away_are_waited_for_once_the_body_is_read(
         response = api.post("/v1/jobs", content=lines(7), headers=CSV)
         assert response.status_code == status, response.text
         assert limits.taken == ([7] if status == 202 else [])
+
+
+def test_a_version_that_answers_nobody_takes_an_operator(house: House) -> None:
+    ring = Keyring(house.home.ledger)
+    roles: dict[str, Role] = {"caller": "caller", "operator": "operator"}
+    keys = {role: ring.create(NewKey(role, role), ADA)[0] for role in roles}
+    with client_of(house) as api:
+        sent = {
+            role: api.post("/v1/jobs?version=2", content=lines(3), headers={**CSV, "x-api-key": keys[role]})
+            for role in keys
+        }
+        assert (sent["caller"].status_code, sent["operator"].status_code) == (403, 202)
+        assert "takes the role operator" in sent["caller"].json()["detail"]
+        worked(house)
+        id = sent["operator"].json()["id"]
+        found = api.get(f"/v1/jobs/{id}/result", headers={"x-api-key": keys["operator"]}).text
+        assert found.splitlines()[1].split(",")[-3] == "2"
 
 
 @pytest.mark.parametrize(

@@ -58,12 +58,15 @@ class TestModelsThatFail:
             id = handed_in(api, json={"rows": [{"text": "poison"}] * 30})
             poisoned.add("poison")
             work = PredictWork(house.home, ServeConfig())
-            queue = JobQueue(house.home.ledger, backoff_s=60)
-            assert JobRunner(queue, {KIND: work}).run_one()
-            work.close()
+            runner = JobRunner(JobQueue(house.home.ledger, backoff_s=0.01), {KIND: work})
+            assert runner.run_one()
             job = api.get(f"/v1/jobs/{id}").json()
             assert (job["status"], job["attempts"]) == ("waiting", 1)
             assert "The model failed 10 times in a row." in job["error"]
+            poisoned.clear()
+            until(runner.run_one)
+            work.close()
+            assert [one["label"] for one in api.get(f"/v1/jobs/{id}/result").json()["answers"]]
 
     def test_a_call_that_hangs_ends_the_attempt(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         go_on = threading.Event()

@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from luban.serve.fleet.memory import MB
 from luban.serve.question import Answer
@@ -37,29 +37,21 @@ _ENTRY_BYTES = 300
 """What an entry takes beside its answer: key, order, times."""
 
 
-class Asker(Protocol):
-    """Whoever answers rows: the batcher."""
-
-    def submit(
-        self,
-        served: Served,
-        rows: list[Mapping[str, Any]],
-        options: TaskOptions | None,
-        deadline: float,
-        track: Track | None = None,
-    ) -> asyncio.Future[list[Answer]]:
-        """One answer a row, later."""
+Submit: TypeAlias = Callable[
+    ["Served", list[Mapping[str, Any]], "TaskOptions | None", float, "Track | None"], "asyncio.Future[list[Answer]]"
+]
+"""One answer a row, later: `Batcher.submit`, and `ResponseCache.submit` in front of it."""
 
 
 class ResponseCache:
-    """In front of an asker; asks it what is not kept. Answers are equal to those without it."""
+    """In front of the batcher; asks it what is not kept. Answers are equal to those without it."""
 
-    def __init__(self, asker: Asker, config: CacheConfig, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, ask: Submit, config: CacheConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self.hits: dict[str, int] = {}
         self.misses: dict[str, int] = {}
         """Rows by name of the model."""
         self.num_bytes = 0
-        self._asker = asker
+        self._ask = ask
         self._max_bytes = int((config.max_mb or 0) * MB)
         self._ttl_s = config.ttl_s
         self._clock = clock
@@ -86,9 +78,9 @@ class ResponseCache:
         deadline: float,
         track: Track | None = None,
     ) -> asyncio.Future[list[Answer]]:
-        """As the asker's, which is asked for those rows alone that are not kept."""
+        """As the batcher's, which is asked for those rows alone that are not kept."""
         if not rows or len(rows) > MAX_ROWS or not served.stateless:
-            return self._asker.submit(served, rows, options, deadline, track)
+            return self._ask(served, rows, options, deadline, track)
         keys = self._keys(served, rows, options)
         found = [self._get(key) for key in keys]
         missing = [place for place, answer in enumerate(found) if answer is None]
@@ -99,7 +91,7 @@ class ResponseCache:
         if not missing:
             future.set_result([answer for answer in found if answer is not None])
             return future
-        asked = self._asker.submit(served, [rows[place] for place in missing], options, deadline, track)
+        asked = self._ask(served, [rows[place] for place in missing], options, deadline, track)
         asked.add_done_callback(partial(self._take, future, keys, found, missing))
         return future
 

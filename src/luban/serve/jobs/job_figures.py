@@ -7,6 +7,7 @@ what is told of a row's answer counts wherever the row came from.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from luban.serve.watch.figures import Sample
     from luban.serve.watch.metrics import Metrics
 
+LOG = logging.getLogger("luban.jobs")
 TOLD = frozenset(
     {
         "luban_rows_total",
@@ -51,7 +53,10 @@ class JobFigures:
         elif not at_once and time.monotonic() < self._next:
             return
         self._next = time.monotonic() + WRITE_S
-        self._board.write(one for one in metrics.samples() if one.name in TOLD)
+        try:
+            self._board.write(one for one in metrics.samples() if one.name in TOLD)
+        except OSError as error:  # A full disk of temporary files is no reason to end a job.
+            LOG.warning("figures of jobs are not told", extra={"fields": {"reason": str(error)}})
 
 
 class AllJobFigures:
@@ -61,5 +66,8 @@ class AllJobFigures:
         self._board = Board(folder)
 
     def figures(self) -> Iterable[Sample]:
-        """What they wrote."""
-        return self._board.read()
+        """What they wrote; nothing where the folder was cleared away, until one writes there again."""
+        try:
+            return self._board.read()
+        except FileNotFoundError:
+            return ()

@@ -179,9 +179,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to take
     threading.Thread(target=_end_with, args=(where["parent"],), daemon=True).start()
     runner.run(config.jobs.poll_s, config.jobs.idle_s, lambda: work.num_hung > 0)
-    num_hung = work.num_hung
     work.close()
-    if num_hung:  # The interpreter would wait for a thread that hangs.
+    if work.num_hung:  # The interpreter would wait for a thread that hangs.
         end_process()
 
 

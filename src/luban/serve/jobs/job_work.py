@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from luban.catalog import canonical
+from luban.engine.claims import Later
 from luban.errors import DataError, LubanError, StoreError
 from luban.serve.jobs.batch import Counts, answer_file
 from luban.serve.jobs.job_desk import JobDesk, background
@@ -57,9 +58,20 @@ class PredictWork:
         self._config = background(config)
         self._figures = figures
         self._opened: tuple[bytes, JobDesk] | None = None
+        self.num_hung = 0
+        """Threads that were given up because the model does not end: only a new process helps."""
 
     def __call__(self, job: Job, claim: Claim) -> object:
         """Answer the job's file. Raises Cancelled, Later, LubanError where the file cannot be answered."""
+        try:
+            return self._done(job, claim)
+        except Later:
+            # The next attempt begins with a breaker that is closed: else it would only find this one open.
+            self.num_hung += 0 if self._opened is None else self._opened[1].num_hung
+            self.close()
+            raise
+
+    def _done(self, job: Job, claim: Claim) -> object:
         began = time.monotonic()
         request = Request(**job.request)
         folder = self._home.store.fetch(request.tree)
@@ -105,11 +117,6 @@ class PredictWork:
     def _tell(self, desk: JobDesk, at_once: bool = False) -> None:
         if self._figures is not None:
             self._figures.write(desk.office.metrics, at_once)
-
-    @property
-    def num_hung(self) -> int:
-        """Threads that hang in a model: only a new process helps."""
-        return 0 if self._opened is None else self._opened[1].num_hung
 
     def close(self) -> None:
         """Write what waits, and give all back."""
