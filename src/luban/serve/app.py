@@ -115,14 +115,15 @@ class App:
 
     def failed(self, error: Exception, request: Request) -> Response:
         """What to answer where something was raised."""
-        if isinstance(error, Problem):
-            self.metrics.problem(error.kind)
-            return error.response(request.id)
-        self.metrics.problem("internal")
-        fields = {"path": request.path, "request_id": request.id}
-        LOG.error("request failed", extra={"fields": fields}, exc_info=error)
-        todo = f"Look for request_id {request.id} in the server's log."
-        return Problem("internal", "An error inside the server; it is in its log.", todo).response(request.id)
+        if not isinstance(error, Problem):
+            fields = {"path": request.path, "request_id": request.id}
+            LOG.error("request failed", extra={"fields": fields}, exc_info=error)
+            todo = f"Look for request_id {request.id} in the server's log."
+            error = Problem("internal", "An error inside the server; it is in its log.", todo)
+        self.metrics.problem(error.kind)
+        if request.path.startswith("/v2/"):  # the member that this protocol's clients show
+            error.extra.setdefault("error", f"{error.detail} {error.todo}")
+        return error.response(request.id)
 
     def halves_of(self, path: str) -> Halves | None:
         """How a POST to this path is answered without a task, if it is."""

@@ -68,6 +68,7 @@ def test_outputs_options_and_versions(client: httpx.Client) -> None:
     assert client.get(f"{MODEL}/versions/7").status_code == 404
     assert client.post(f"{MODEL}/versions/x/infer", json={"inputs": [TEXT]}).status_code == 404
     assert client.post("/v2/models/none/infer", json={"inputs": [TEXT]}).json()["error"]
+    assert client.get("/v2/nothing").json()["error"], "also where no handler was asked"
 
 
 @pytest.mark.parametrize(

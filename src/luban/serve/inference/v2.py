@@ -24,7 +24,7 @@ from luban.serve.fleet.fleet import LATER
 from luban.serve.http.asking import too_many
 from luban.serve.http.predicting import STICKY, body_of, deadline_of, entry_of
 from luban.serve.http.problems import Problem
-from luban.serve.http.routes import Handler, Route
+from luban.serve.http.routes import Route
 from luban.serve.http.wire import Request, Response
 from luban.serve.inference import v2_described as described
 from luban.serve.inference.tensors import (
@@ -65,12 +65,9 @@ class OpenInference:
             Route("GET", "/v2", self._server, None, described.SERVER),
             Route("GET", "/v2/health/live", self._live, None, described.LIVE),
             Route("GET", "/v2/health/ready", self._ready, None, described.READY),
-            *(Route("GET", path, _told(self._model), "viewer", described.MODEL) for path in (one, this)),
-            *(
-                Route("GET", f"{path}/ready", _told(self._model_ready), None, described.MODEL_READY)
-                for path in (one, this)
-            ),
-            *(Route("POST", f"{path}/infer", _told(self._infer), "caller", described.INFER) for path in (one, this)),
+            *(Route("GET", path, self._model, "viewer", described.MODEL) for path in (one, this)),
+            *(Route("GET", f"{path}/ready", self._model_ready, None, described.MODEL_READY) for path in (one, this)),
+            *(Route("POST", f"{path}/infer", self._infer, "caller", described.INFER) for path in (one, this)),
         ]
 
     async def _server(self, request: Request) -> Response:
@@ -280,19 +277,6 @@ def _parameters(form: dict[str, Any]) -> dict[str, Any]:
 
 def _wrong(detail: str) -> Problem:
     return Problem("wrong-shape", detail, _TODO)
-
-
-def _told(handler: Handler) -> Handler:
-    """The same, with the member `error` in what it raises."""
-
-    async def told(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except Problem as problem:
-            problem.extra.setdefault("error", f"{problem.detail} {problem.todo}")
-            raise
-
-    return told
 
 
 def _json(data: dict[str, Any]) -> Response:
