@@ -103,6 +103,17 @@ def test_settings_in_environment_variables_come_before_those_on_the_command_line
     assert said.startswith("The environment variable LUBAN__SERVE__PROT: "), "not the file, where it does not stand"
 
 
+def test_reasons_speak_the_language_of_the_project(tmp_path: Path) -> None:
+    def language(*overrides: str) -> str:
+        return load_project(write(tmp_path, GOOD), overrides)[0].serve.explain.language
+
+    assert (language(), language("language=zh"), language("language=zh", "serve.explain.language=en")) == (
+        "en",
+        "zh",
+        "en",
+    )
+
+
 def test_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "luban.yaml").write_bytes(b"name: \xff\n")
     with pytest.raises(ConfigError, match="byte 6"):

@@ -131,9 +131,18 @@ def read_project(
                 "Remove the section.",
             )
     try:
-        return Project.model_validate(raw)
+        return _in_its_language(Project.model_validate(raw))
     except ValidationError as error:
         raise ConfigError("\n".join(_sentence(item, where, node, named or {}) for item in error.errors())) from None
+
+
+def _in_its_language(project: Project) -> Project:
+    """With reasons in the project's language, where their own is not set."""
+    serve, explain = project.serve, project.serve.explain
+    if project.language == explain.language or "language" in explain.model_fields_set:
+        return project
+    explain = explain.model_copy(update={"language": project.language})
+    return project.model_copy(update={"serve": serve.model_copy(update={"explain": explain})})
 
 
 def _text(file: Path) -> str:

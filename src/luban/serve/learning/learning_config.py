@@ -76,4 +76,4 @@ class ReasonsConfig(Config):
     max_waiting: int = Field(16, ge=1)
     """Requests that may wait for the thread that explains; more are answered without reasons."""
     language: Literal["en", "zh"] = "en"
-    """Language of the sentence."""
+    """Language of the sentence; left out, the project's `language`."""
