@@ -201,8 +201,14 @@ class Catalog(Generic[T]):
         return UnknownName(f"There is no {self.what} `{name}`.", f"{hint}Known: {', '.join(known)}.")
 
 
+MAX_ALIKE = 100
+"""Characters of the longest name that others are compared with: that takes time with the square of it."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like `name`, or None where nothing is alike."""
+    """The known name most like `name`, or None where nothing is alike, or it is too long for a name."""
+    if len(name) > MAX_ALIKE:
+        return None
     found = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
     return found[0] if found else None
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import orjson
 
@@ -21,10 +22,11 @@ from luban.serve.fleet.fleet import LATER, Fleet
 from luban.serve.fleet.models import Models, readiness
 from luban.serve.guards.door import Door
 from luban.serve.http import about
+from luban.serve.http.local import check_local
 from luban.serve.http.openapi import model_facts, openapi
 from luban.serve.http.page import HEADERS as PAGE_HEADERS
 from luban.serve.http.page import page
-from luban.serve.http.predicting import Predicting
+from luban.serve.http.predicting import Predicting, entry_of
 from luban.serve.http.problems import NotYet, Problem
 from luban.serve.http.routes import Halves, Route, Router
 from luban.serve.http.wire import Disconnected, Receive, Request, Response, Scope, Send, respond
@@ -35,6 +37,7 @@ from luban.serve.processes.companions import companions_of
 from luban.serve.watch.accounts import CLIENT_WENT_AWAY, Accounts
 
 if TYPE_CHECKING:
+    from luban.serve.question import Caller
     from luban.store.home import Home
 
 LOG = logging.getLogger("luban.serve")
@@ -116,7 +119,7 @@ class App:
     def failed(self, error: Exception, request: Request) -> Response:
         """What to answer where something was raised."""
         if not isinstance(error, Problem):
-            fields = {"path": request.path, "request_id": request.id}
+            fields = {"path": unquote(request.path), "request_id": request.id}
             LOG.error("request failed", extra={"fields": fields}, exc_info=error)
             todo = f"Look for request_id {request.id} in the server's log."
             error = Problem("internal", "An error inside the server; it is in its log.", todo)
@@ -137,23 +140,30 @@ class App:
     def enter(self, request: Request) -> Route | Response:
         """The route of a request whose caller was let in, or the answer to OPTIONS. Raises Problem."""
         self.accounts.begin(request)
+        if request.doubled:
+            raise Problem("bad-request", f"The header {request.doubled} came twice.", "Send it once.")
         route = self.router.find(request)
         if isinstance(route, Response):
             return route
         request.route = route.path
         if route.role is not None:
-            request.caller = self._door.enter(request.header("authorization"), request.header("x-api-key"))
+            request.caller = self._let_in(request)
             if not request.caller.may(route.role):
                 detail = f"This takes the role {route.role}, but {request.caller.name} is {request.caller.role}."
                 raise Problem("not-allowed", detail, "Ask for a key of that role.")
         return route
 
-    def _is_known(self, request: Request) -> bool:
+    def _let_in(self, request: Request) -> Caller:
+        caller = self._door.enter(request.header("authorization"), request.header("x-api-key"))
+        check_local(request, caller)
+        return caller
+
+    def _may_see(self, request: Request, model: str) -> bool:
+        """Whether whoever asks, with a key or without, may know of a model."""
         try:
-            self._door.enter(request.header("authorization"), request.header("x-api-key"))
+            return self._let_in(request).may_ask(model)
         except Problem:
             return False
-        return True
 
     async def _health(self, request: Request) -> Response:
         return _json({"status": "alive"})
@@ -167,18 +177,23 @@ class App:
         return _json(readiness(self._fleet))
 
     async def _model(self, request: Request) -> Response:
-        return _json(model_facts(await self._fleet.served()))
+        return _json(model_facts(await self._fleet.served(entry_of(request, self.desk).model)))
 
     async def _openapi(self, request: Request) -> Response:
-        served = await self._fleet.served(request.query.get("model", ""))
-        return _json(openapi(served, self.router.routes, self.desk.fleet.names(), bool(self._door)))
+        names = [name for name in self._fleet.names() if request.caller.may_ask(name)]
+        asked = request.query.get("model") or next(iter(names), "")
+        if not request.caller.may_ask(self._fleet.live(asked).name):
+            raise Problem("not-allowed", f"{request.caller.name} may not ask that model.", "Ask for a key that may.")
+        served = await self._fleet.served(asked)
+        return _json(openapi(served, self.router.routes, names, bool(self._door)))
 
     async def _figures(self, request: Request) -> Response:
         body, media_type = await self.metrics.scrape(request.header("accept"))
         return Response(body, media_type=media_type)
 
     async def _page(self, request: Request) -> Response:
-        locked, live = not self._is_known(request), self._fleet.live()
+        live = self._fleet.live()
+        locked = not self._may_see(request, live.name)
         if not locked and live.state == "idle":
             await self._fleet.served()
         scheme = "http" if self._config.tls is None else "https"

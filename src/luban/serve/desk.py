@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from luban.serve.batches.batching import Batcher, too_late
 from luban.serve.fleet.fleet import LATER, Fleet, Picked, Routing
-from luban.serve.http.asking import fault, read_options
+from luban.serve.http.asking import faults_of, read_options
 from luban.serve.http.problems import Problem
 from luban.serve.question import Answer, Entry, Question, Reply
 
@@ -143,7 +143,7 @@ class Desk:
     def _submit(self, question: Question, picked: Picked, started: float) -> Pending:
         served = picked.arm.served
         options = read_options(question.options, served.bundle.task.Options)
-        faults = [fault(row, served.columns, served.lists) for row in question.rows]
+        faults = faults_of(question.rows, served.columns, served.lists)
         for inspector in self._inspectors:
             inspector.inspect(question, served, faults)
         good = question.rows

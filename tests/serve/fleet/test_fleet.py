@@ -18,10 +18,13 @@ import pytest
 
 from luban.cli.serve import serve as serve_command
 from luban.errors import BundleError, ConfigError, ServeError
+from luban.policy.rules import Actor
 from luban.serve.config import ServeConfig
 from luban.serve.fleet.fleet import Fleet, Origins
 from luban.serve.fleet.origins import FolderOrigin, Lineup, Plan, PlannedArm
+from luban.serve.guards.keyring import Keyring, NewKey
 from luban.serve.server import serving
+from luban.store.home import Home
 from waiting import until
 
 from ..conftest import FakeBundle
@@ -102,6 +105,30 @@ def test_models_are_listed_and_asked_by_name(client: httpx.Client) -> None:
     assert (ready["model"], ready["models"]) == ("hotels", {"hotels": "loaded", "rooms": "loaded"})
     paths = client.get("/openapi.json").json()["paths"]
     assert {"/v1/models", "/v1/models/{model}", "/v1/models/{model}/versions/{version}/predict"} <= set(paths)
+
+
+def test_a_key_sees_its_models_alone(loads: Loads, origins: tuple[Versions, ...], tmp_path: Path) -> None:
+    """Facts, descriptions with real rows as examples, and the page: of no model that it may not ask."""
+    home = Home.open(tmp_path)
+    key, _ = Keyring(home.ledger).create(NewKey("app", models=("rooms",)), Actor("ada"))
+    config = ServeConfig(port=0, poll_s=0.02)
+    with serving(Origins(origins), config, {}, home) as address:
+        client = httpx.Client(base_url=address, timeout=20, headers={"x-api-key": key})
+        assert [one["model"] for one in client.get("/v1/models").json()["models"]] == ["rooms"]
+        for path in ("/v1/models/hotels", "/v1/model", "/openapi.json?model=hotels", "/v1/deployments/hotels"):
+            assert client.get(path).status_code == 403, path
+        described = client.get("/openapi.json")
+        assert described.json()["info"]["title"] == "rooms"
+        assert "hotels" not in described.text
+        assert "hotels" not in client.get("/").text
+        for path in (
+            "/v1/predict",
+            "/v1/models/hotels/predict",
+            "/v1/models/hotels/feedback",
+            "/v2/models/hotels/infer",
+        ):
+            assert client.post(path, json=TEXT).status_code == 403, path
+    home.ledger.close()
 
 
 def test_a_version_by_its_number(client: httpx.Client, loads: Loads) -> None:

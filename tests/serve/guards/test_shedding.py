@@ -24,7 +24,7 @@ from waiting import until
 
 from ..conftest import FakeBundle
 
-HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"
+HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"
 ENTRY = Entry(ANYBODY, "m", "1")
 
 

@@ -113,7 +113,7 @@ def connect(client: httpx.Client) -> socket.socket:
 
 
 def head(path: str, length: int | str, more: str = "") -> bytes:
-    lines = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{more}"
+    lines = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{more}"
     return f"{lines}Content-Length: {length}\r\n\r\n".encode()
 
 
@@ -172,9 +172,9 @@ def test_many_half_open_clients_are_in_nobodys_way(client: httpx.Client) -> None
         head(PATHS[0], "x"),
         head(PATHS[0], 12, "Content-Length: 3\r\n") + b'{"rows": []}',
         head(PATHS[0], 12, "Transfer-Encoding: chunked\r\n") + b'{"rows": []}',
-        b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-        + b"fffffffffffffffff\r\n",
+        b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
         b"GET " + b"/" * 70_000 + b" HTTP/1.1\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
         b"\x00" * 100,
@@ -195,3 +195,23 @@ def test_heads_that_lie(client: httpx.Client, lies: bytes) -> None:
     started = time.monotonic()
     assert client.get("/health").status_code == 200
     assert time.monotonic() - started < 9
+
+
+def test_names_that_nobody_has_cost_little(client: httpx.Client) -> None:
+    """What was perhaps meant is looked for in short names of the first rows alone: it takes time, on the event loop."""
+    rows = [{f"text{n}": "a"} for n in range(1000)]
+    answers = client.post("/v1/predict", json={"rows": rows}).json()["answers"]
+    assert [answer["error"].endswith("did you mean `text`?") for answer in answers] == [n < 5 for n in range(1000)]
+    assert all(f"no column `text{n}`" in answer["error"] for n, answer in enumerate(answers))
+    long = "x" * 1_000_000
+    for body in ({"rows": [{long: 1}]}, {"rows": [], long: 1}, {"rows": [], "options": {long: 1}}):
+        assert len(client.post("/v1/predict", json=body).content) < 5000 or "options" in body
+    assert client.get("/" + "x" * 60_000).json()["detail"] == "This server does not have that path."
+
+
+@pytest.mark.parametrize("options", [{f"a{n}": 1 for n in range(2000)}, {"a": [{"b": [0] * 500}] * 3}])
+def test_options_of_very_many_values(options: dict[str, object], client: httpx.Client) -> None:
+    """Each would be a mistake that is told: the answer was many times as long as what was asked."""
+    refused = client.post("/v1/predict", json={"rows": [{"text": "a"}], "options": options})
+    assert refused.status_code == 422
+    assert len(refused.content) < 1000

@@ -16,7 +16,7 @@ from waiting import until
 
 from ..conftest import FakeBundle, HandOrigin
 
-HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_half_a_head_is_cut_off(client: httpx.Client) -> None:
 
 def test_a_second_head_is_timed_too(client: httpx.Client) -> None:
     with connect(client) as connection:
-        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b"200 OK" in connection.recv(65_536)
         connection.sendall(b"GET /hea")
         assert b"400 Bad Request" in read_all(connection)
@@ -117,8 +117,8 @@ def test_requests_that_run_are_finished_before_it_stops(origin: HandOrigin, bund
 
 
 def test_pipelined_requests_are_answered_in_order(client: httpx.Client) -> None:
-    one = b"GET /health HTTP/1.1\r\nHost: x\r\nX-Request-ID: %d\r\n\r\n"
-    last = b"GET /health HTTP/1.1\r\nHost: x\r\nX-Request-ID: 3\r\nConnection: close\r\n\r\n"
+    one = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: %d\r\n\r\n"
+    last = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: 3\r\nConnection: close\r\n\r\n"
     with connect(client) as connection:
         connection.sendall(one % 1 + one % 2 + last)
         answer = read_all(connection)

@@ -28,7 +28,7 @@ def config() -> ServeConfig:
 
 
 def request(body: bytes, *headers: bytes, path: bytes = PATH, json: bool = True) -> bytes:
-    lines = [b"POST %b HTTP/1.1" % path, b"Host: x", b"X-Request-ID: same", b"Content-Length: %d" % len(body)]
+    lines = [b"POST %b HTTP/1.1" % path, b"Host: localhost", b"X-Request-ID: same", b"Content-Length: %d" % len(body)]
     lines += [b"Content-Type: application/json"] if json else []
     return b"\r\n".join([*lines, *headers]) + b"\r\n\r\n" + body
 
@@ -146,7 +146,7 @@ def test_one_connection_is_kept_over_both_ways(client: httpx.Client) -> None:
         first = asking.answer()
         asking.send(asked[:-5], asked[-5:])
         assert asking.answer() == first
-        asking.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        asking.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b"alive" in asking.answer()
 
 
@@ -155,7 +155,7 @@ def test_requests_that_come_at_once_are_answered_in_order(client: httpx.Client) 
     bodies = [b'{"rows": [{"text": "%b"}]}' % (b"x" * size) for size in (1, 20, 2, 30)]
     ids = [b"%d" % number for number in range(8)]
     asked = [request(body).replace(b"same", id_) for body, id_ in zip(bodies * 2, ids, strict=True)]
-    asked[5] = b"GET /health HTTP/1.1\r\nHost: x\r\nX-Request-ID: 5\r\n\r\n"
+    asked[5] = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: 5\r\n\r\n"
     asking.send(b"".join(asked))
     answers = [asking.answer() for _ in asked]
     assert [re.search(rb"x-request-id: (\d+)", answer)[1] for answer in answers] == ids  # type: ignore[index]

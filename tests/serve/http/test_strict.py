@@ -45,8 +45,8 @@ def ids(text: bytes) -> list[bytes]:
         "a zero byte": HEAD + b"\r\nX-A: b\0c\r\n\r\n" + BODY,
         "chunks without returns": chunked().replace(b"\r\n0\r\n\r\n", b"\n0\n\n"),
         "another coding": chunked().replace(b"chunked", b"gzip, chunked"),
-        "no host": ASKED.replace(b"Host: x\r\n", b""),
-        "two hosts": ASKED.replace(b"Host: x", b"Host: x\r\nHost: y"),
+        "no host": ASKED.replace(b"Host: localhost\r\n", b""),
+        "two hosts": ASKED.replace(b"Host: localhost", b"Host: localhost\r\nHost: y"),
         "HTTP/2.0 in a line": ASKED.replace(b"HTTP/1.1", b"HTTP/2.0"),
         "HTTP/0.9 in a line": ASKED.replace(b"HTTP/1.1", b"HTTP/0.9"),
         "CONNECT": b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n" + HEALTH,
@@ -218,3 +218,49 @@ def test_a_body_that_was_not_asked_for_ends_the_connection(client: httpx.Client)
     assert answer.startswith(b"HTTP/1.1 401")
     assert b"connection: close" in answer
     assert asking.is_closed()
+
+
+@pytest.mark.parametrize("environment", [{"LUBAN_API_KEY": KEY}], ids=["key"])
+@pytest.mark.parametrize("path", [b"/v1/predict", b"/v1/models/re%76iews/predict"], ids=["short", "usual"])
+@pytest.mark.parametrize("header", [b"X-API-Key: other", b"Content-Type: text/plain", b"X-Request-ID: b"])
+def test_what_comes_once_is_refused_twice(header: bytes, path: bytes, client: httpx.Client) -> None:
+    """Whoever stands before the server (a gateway, a log) may have gone by the other one."""
+    asking = Asking(client)
+    key = b"X-API-Key: " + KEY.encode()
+    asking.send(request(b'{"rows": [{"text": "a"}]}', key, b"X-A: 1", b"X-A: 2", path=path))
+    assert asking.answer().startswith(b"HTTP/1.1 200")
+    asking.send(request(b'{"rows": [{"text": "a"}]}', header, key, path=path))
+    answer = asking.answer()
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert header.partition(b":")[0].lower() in answer
+
+
+@pytest.mark.parametrize(
+    "path", ["/%6detrics", "/v1%2fmodel", "/v1/model%73", "/v1/../metrics", "//metrics", "/metrics/"]
+)
+def test_a_path_has_one_spelling(path: str, client: httpx.Client) -> None:
+    """Or a proxy that keeps one from others (`/metrics`) is passed by another."""
+    asking = Asking(client)
+    asking.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    assert asking.answer().startswith(b"HTTP/1.1 404")
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    {"re%76iews": 200, "re%2576iews": 404, "a%2Freviews": 404, "%00": 404, "%ff": 404, "%zz": 404}.items(),
+)
+def test_names_in_paths_are_decoded_once(name: str, found: int, client: httpx.Client) -> None:
+    asking = Asking(client)
+    asking.send(request(b'{"rows": [{"text": "a"}]}', path=f"/v1/models/{name}/predict".encode()))
+    assert asking.answer().startswith(b"HTTP/1.1 %d" % found)
+
+
+@pytest.mark.parametrize("zeros", [0, 5000])
+def test_lengths_of_many_digits(zeros: int, client: httpx.Client) -> None:
+    asking = Asking(client)
+    length = b"0" * zeros
+    asking.send(ASKED.replace(b"Content-Length: ", b"Content-Length: " + length))
+    assert asking.answer().startswith(b"HTTP/1.1 200")
+    header = b"Inference-Header-Content-Length: 0%b" % (length + b"9" * 5000)
+    asking.send(request(b"{}", header, path=b"/v2/models/reviews/infer"))
+    assert asking.answer().startswith(b"HTTP/1.1 400")

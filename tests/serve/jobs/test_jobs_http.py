@@ -198,7 +198,7 @@ class TestNobodyWorks:
         assert api.get("/v1/jobs").json() == {"jobs": []}
 
     def test_a_file_cut_short_leaves_nothing(self, api: httpx.Client, tmp_path: Path) -> None:
-        head = b"POST /v1/jobs HTTP/1.1\r\nhost: a\r\ncontent-type: text/csv\r\ncontent-length: 900\r\n\r\n"
+        head = b"POST /v1/jobs HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/csv\r\ncontent-length: 900\r\n\r\n"
         for _ in range(3):
             with socket.create_connection((api.base_url.host, api.base_url.port or 80)) as half:
                 half.sendall(head + b"text\na")
@@ -234,7 +234,9 @@ class TestKeys:
     def keys(self, home: Home) -> dict[str, dict[str, str]]:
         ring, ada = Keyring(home.ledger), Actor("ada")
         roles: dict[str, Role] = {"one": "caller", "two": "caller", "ops": "operator", "looker": "viewer"}
-        return {name: {"x-api-key": ring.create(NewKey(name, role), ada)[0]} for name, role in roles.items()}
+        found = {name: {"x-api-key": ring.create(NewKey(name, role), ada)[0]} for name, role in roles.items()}
+        other = NewKey("other", "operator", ("another",))
+        return {**found, "other": {"x-api-key": ring.create(other, ada)[0]}}
 
     def test_whose_they_are(self, keys: dict[str, dict[str, str]], api: httpx.Client) -> None:
         sent = {**CSV_TYPE, "idempotency-key": "same"}
@@ -249,6 +251,11 @@ class TestKeys:
 
         assert (seen("one"), seen("two")) == ({mine["one"]}, {mine["two"]})
         assert seen("ops") == set(mine.values())
+        assert seen("other") == set(), "an operator of other models"
+        for path, method in {"": "GET", "/result": "GET", "/retry": "POST"}.items():
+            refused = api.request(method, f"/v1/jobs/{mine['one']}{path}", headers=keys["other"])
+            assert refused.status_code == 404
+        assert api.delete(f"/v1/jobs/{mine['one']}", headers=keys["other"]).status_code == 404
         for path in ("", "/result"):
             assert api.get(f"/v1/jobs/{mine['one']}{path}", headers=keys["two"]).status_code == 404
         assert api.delete(f"/v1/jobs/{mine['one']}", headers=keys["two"]).status_code == 404

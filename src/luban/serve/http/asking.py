@@ -11,7 +11,7 @@ schema that are no inputs (the target, ids) may be sent and are not read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from luban.tasks.base import TaskOptions
 
 FIELDS = ("rows", "options", "explain")
+MAX_HINTS = 5
+"""Rows of one question whose wrong column is compared with all that there are: that takes time."""
+MAX_OPTION_VALUES = 1000
 _NESTED = frozenset((list, dict))
 _FORM = 'Send {"rows": [{"column": value, ...}, ...]}, and "options" if you like; see /openapi.json.'
 
@@ -46,7 +49,7 @@ def read(body: bytes, entry: Entry, max_rows: int) -> Question:
     for name in found:
         if name not in FIELDS:
             close = nearest(name, FIELDS)
-            raise wrong("", f"There is no member `{name}`." + (f" Did you mean `{close}`?" if close else ""))
+            raise wrong("", f"There is no member `{_short(name)}`." + (f" Did you mean `{close}`?" if close else ""))
     rows = found.get("rows")
     if not isinstance(rows, list):
         raise wrong("/rows", f"`rows` must be a list of objects, but got {_named(rows)}.")
@@ -85,6 +88,8 @@ def read_options(found: Mapping[str, Any] | None, options: type[TaskOptions]) ->
     """The task's options, None where none were given. Raises Problem."""
     if found is None:
         return None
+    if _has_more_values(found, MAX_OPTION_VALUES):  # Each may be a mistake that is told.
+        raise wrong("/options", f"`options` must hold at most {MAX_OPTION_VALUES} values.")
     try:
         return options.model_validate(found)
     except ValidationError as error:
@@ -106,14 +111,41 @@ def wrong(pointer: str, detail: str) -> Problem:
     return Problem("wrong-shape", detail, _FORM, {"errors": [{"pointer": pointer, "detail": detail}]})
 
 
-def fault(row: Any, columns: frozenset[str], lists: frozenset[str] = frozenset()) -> str | None:
-    """Why this cannot be asked as a row, or None; `columns` are the schema's, `lists` those that may hold lists."""
+def _has_more_values(value: Any, most: int) -> bool:
+    """Whether a value has more than so many inside, at whatever depth."""
+    inside, count = [value], 0
+    while inside and count <= most:
+        one = inside.pop()
+        if isinstance(one, (dict, list)):
+            count += len(one)
+            if count <= most:
+                inside.extend(one.values() if isinstance(one, dict) else one)
+    return count > most
+
+
+def faults_of(rows: Sequence[Any], columns: frozenset[str], lists: frozenset[str]) -> list[str | None]:
+    """`fault` of each row; the first of them say what was perhaps meant."""
+    left, found = MAX_HINTS, []
+    for row in rows:
+        reason = fault(row, columns, lists, left > 0)
+        left -= reason is not None
+        found.append(reason)
+    return found
+
+
+def fault(row: Any, columns: frozenset[str], lists: frozenset[str] = frozenset(), hint: bool = True) -> str | None:
+    """Why this cannot be asked as a row, or None; `columns` are the schema's, `lists` those that may hold lists.
+
+    `hint`: say what was perhaps meant, which takes time.
+    """
     if not isinstance(row, dict):
         return f"a row must be an object of columns, but got {_named(row)}"
     if columns.issuperset(row) and _NESTED.isdisjoint(map(type, row.values())):
         return None
     for name, value in row.items():
         if name not in columns:
+            if not hint:
+                return f"there is no column `{_short(name)}`"
             close = nearest(name, columns)
             known = f"did you mean `{close}`?" if close else f"columns: {', '.join(sorted(columns))}"
             return f"there is no column `{_short(name)}`; {known}"

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 _HOST = re.compile(r"[A-Za-z0-9.\-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 _PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
-HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+}
 
 
 @cache

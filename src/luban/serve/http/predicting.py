@@ -124,8 +124,7 @@ def entry_of(request: Request, desk: Desk) -> Entry:
     if not request.caller.may_ask(model):
         detail = f"{request.caller.name} may not ask the model `{model}`."
         raise Problem("not-allowed", detail, "Ask for a key that may.")
-    length = request.header("content-length")
-    return Entry(request.caller, model, request.id, int(length) if length.isdecimal() else 0, request.track)
+    return Entry(request.caller, model, request.id, request.num_bytes, request.track)
 
 
 def version_of(text: str, model: str) -> int:

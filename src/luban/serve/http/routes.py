@@ -65,7 +65,7 @@ class Route:
 
 
 class Router:
-    """A table of routes."""
+    """A table of routes. Paths are compared as they were sent; only what stands for a part in braces is decoded."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes: tuple[Route, ...] = tuple(routes)

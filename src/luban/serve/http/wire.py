@@ -11,11 +11,11 @@ import asyncio
 import re
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, unquote
 
 from luban.serve.question import ANYBODY, Caller
 from luban.serve.watch.track import Track
@@ -26,6 +26,20 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 PIECE_BYTES = 256 * 1024
+SINGLE = frozenset(
+    (
+        b"authorization",
+        b"content-encoding",
+        b"content-type",
+        b"idempotency-key",
+        b"inference-header-content-length",
+        b"x-api-key",
+        b"x-request-id",
+        b"x-sticky-key",
+        b"x-timeout-ms",
+    )
+)
+"""Headers that may come once: whoever stands before the server may have looked at another one than the server."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
 
 
@@ -70,14 +84,20 @@ class Response:
 
 
 class Request:
-    """One HTTP request. `id` is the client's X-Request-ID if that is a plain token, else a new one."""
+    """One HTTP request. `id` is the client's X-Request-ID if that is a plain token, else a new one.
+
+    `path` is as it was sent: a route's parts are decoded once, when it was found, so an encoded slash is part of a
+    name, and what was encoded twice stays encoded. `doubled` names a header of `SINGLE` that came twice, or "".
+    """
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
+        self.path: str = _as_sent(scope)
         self._query: bytes = scope.get("query_string", b"")
         # Names come in small letters, as ASGI asks for.
-        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        headers = scope["headers"]
+        self._headers: dict[bytes, bytes] = dict(headers)
+        self.doubled = "" if len(self._headers) == len(headers) else _doubled(headers)
         self._receive = receive
         self.parts: dict[str, str] = {}
         """What stands in the path for each part in braces."""
@@ -157,6 +177,25 @@ class Request:
             if not message.get("more_body"):
                 return bytes(pieces)
             message = await self._receive()
+
+
+def _as_sent(scope: Scope) -> str:
+    """The path as it was sent. Whoever leads a part of it away (a prefix) does so in `path` alone."""
+    path: str = scope["path"]
+    raw: bytes | None = scope.get("raw_path")
+    if raw is None or b"%" not in raw:
+        return path
+    text = raw.partition(b"?")[0].decode("latin-1")
+    return text if unquote(text) == path else quote(path)
+
+
+def _doubled(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    seen: set[bytes] = set()
+    for name, _ in headers:
+        if name in seen and name in SINGLE:
+            return name.decode("ascii")
+        seen.add(name)
+    return ""
 
 
 def number_in(text: str) -> int:

@@ -25,7 +25,7 @@ from luban.serve.http.asking import too_many
 from luban.serve.http.predicting import STICKY, body_of, deadline_of, entry_of
 from luban.serve.http.problems import Problem
 from luban.serve.http.routes import Route
-from luban.serve.http.wire import Request, Response
+from luban.serve.http.wire import Request, Response, number_in
 from luban.serve.inference import v2_described as described
 from luban.serve.inference.tensors import (
     Tensor,
@@ -190,9 +190,9 @@ def _check_type(request: Request) -> None:
 
 def _form(body: bytes, length: str) -> tuple[dict[str, Any], memoryview]:
     """The JSON of a body, and the bytes after it."""
-    if length and not (length.isascii() and length.isdecimal() and int(length[:12]) <= len(body)):
+    size = number_in(length) if length else len(body)
+    if length and not (length.isascii() and length.isdecimal() and size <= len(body)):
         raise Problem("bad-request", f"The header {HEADER} must be a length within the body.", _TODO)
-    size = int(length) if length else len(body)
     try:
         form = orjson.loads(memoryview(body)[:size])
     except orjson.JSONDecodeError as error:

@@ -159,8 +159,7 @@ class HandingIn:
         if not request.caller.may_ask(name):
             detail = f"{request.caller.name} may not ask the model `{name}`."
             raise Problem("not-allowed", detail, "Ask for a key that may.")
-        length = request.header("content-length")
-        return Entry(request.caller, name, request.id, int(length) if length.isdecimal() else 0)
+        return Entry(request.caller, name, request.id, request.num_bytes)
 
     async def _check_room(self, queue: JobQueue, caller: Caller) -> None:
         counts = await self._clerk.do(lambda: queue.counts(actor_of(caller)))

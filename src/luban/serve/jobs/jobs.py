@@ -7,8 +7,8 @@
     POST /v1/jobs/{job}/retry    a job that failed or was cancelled waits again
     DELETE /v1/jobs/{job}        cancel
 
-A caller sees its own jobs, an operator all. How one is handed in is `handing_in.py`'s, who does the work is
-`job_process.py`'s. The ledger is asked in threads, never on the event loop.
+A caller sees its own jobs, an operator all, both of the models that they may ask. How one is handed in is
+`handing_in.py`'s, who does the work is `job_process.py`'s. The ledger is asked in threads, never on the event loop.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Jobs:
         if status and status not in described.STATUSES:
             raise Problem("bad-request", f"`status` must be one of {', '.join(described.STATUSES)}.", "Leave it out.")
         found = await self._clerk.do(lambda: queue.newest(_sees(request.caller), status or None, LISTED))  # type: ignore[arg-type]
-        return _json({"jobs": [_told(job) for job in found]})
+        return _json({"jobs": [_told(job) for job in found if request.caller.may_ask(str(job.model))]})
 
     async def shown(self, request: Request) -> Response:
         """One job: status, progress, counts."""
@@ -131,7 +131,8 @@ class Jobs:
         id = request.parts["job"]
         found = await self._clerk.do(lambda: queue.get(id))
         actor = _sees(request.caller)
-        if found is None or found.kind != KIND or (actor is not None and found.actor != actor):
+        known = found is not None and found.kind == KIND and (actor is None or found.actor == actor)
+        if found is None or not known or not request.caller.may_ask(str(found.model)):
             raise Problem("no-such-job", f"There is no job `{id[:80]}`.", "See GET /v1/jobs.")
         return found, queue
 

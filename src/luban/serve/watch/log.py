@@ -20,6 +20,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, TextIO
+from urllib.parse import unquote
 
 import orjson
 
@@ -101,7 +102,7 @@ class Access:
         """One line."""
         fields: dict[str, object] = {
             "method": request.method,
-            "path": request.path,
+            "path": unquote(request.path),  # or a mail address in it would not look like one
             "route": request.route,
             "status": status,
             "duration_ns": round(seconds * 1e9),
