@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,16 @@ def test_nothing_is_restored_over_anything(tmp_path: Path) -> None:
         restore(done.folder, made(tmp_path / "other"))
     with pytest.raises(StoreError, match="no backup"):
         restore(tmp_path, Home.open(tmp_path / "third"))
+
+
+def test_a_backup_on_a_disk_that_cannot_be_written(tmp_path: Path, freezable: tuple[Path, Callable[[], None]]) -> None:
+    """As a container mounts it: the ledger is one in WAL mode, whose readers write a file beside it, as a rule."""
+    disk, freeze = freezable
+    backup = back_up(made(tmp_path / "project"), disk / "backups").folder
+    freeze()
+    (tmp_path / "other").mkdir()
+    assert restore(backup, Home.open(tmp_path / "other")).num_entries == 3
+    assert sorted(path.name for path in backup.iterdir()) == [LEDGER, STORE]
 
 
 def test_what_a_disk_refuses_is_said_and_leaves_nothing_half_restored(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def restore(backup: Path, home: Home) -> Backup:
         make_folder(store.absolute())
         try:
             num_trees = _copy_store(backup / STORE, store, None)
-            _copy_ledger(backup / LEDGER, beside)
+            _copy_ledger(backup / LEDGER, beside, at_rest=True)
             os.sync()
         except BaseException:
             for place in (beside, *wanted):
@@ -129,11 +129,16 @@ def _backups(to: Path) -> list[Path]:
     return sorted(path for path in to.iterdir() if (path / LEDGER).is_file() and not path.name.endswith(_PARTIAL))
 
 
-def _copy_ledger(source: Path, target: Path) -> None:
-    """SQLite's online backup in one step: one instant of the ledger, while others write."""
+def _copy_ledger(source: Path, target: Path, at_rest: bool = False) -> None:
+    """SQLite's online backup in one step: one instant of the ledger, while others write.
+
+    `at_rest`: nobody writes, so it is read where nothing may be written beside it: another user's, or on a read-only disk.
+    """
+    alone = at_rest and not source.with_name(f"{source.name}-wal").exists()
+    uri = f"{source.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
     try:
         with (
-            contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=30)) as old,
+            contextlib.closing(sqlite3.connect(uri, uri=True, timeout=30)) as old,
             contextlib.closing(sqlite3.connect(target)) as new,
         ):
             old.backup(new)
