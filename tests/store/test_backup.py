@@ -148,7 +148,7 @@ def test_nothing_is_restored_over_anything(tmp_path: Path) -> None:
 def test_a_backup_on_a_disk_that_cannot_be_written(tmp_path: Path, freezable: tuple[Path, Callable[[], None]]) -> None:
     """As a container mounts it: the ledger is one in WAL mode, whose readers write a file beside it, as a rule."""
     disk, freeze = freezable
-    backup = back_up(made(tmp_path / "project"), disk / "backups").folder
+    backup = back_up(made(tmp_path / "project"), disk / "backups", keep=5).folder
     freeze()
     (tmp_path / "other").mkdir()
     assert restore(backup, Home.open(tmp_path / "other")).num_entries == 3

@@ -132,7 +132,7 @@ def _backups(to: Path) -> list[Path]:
 def _copy_ledger(source: Path, target: Path, at_rest: bool = False) -> None:
     """SQLite's online backup in one step: one instant of the ledger, while others write.
 
-    `at_rest`: nobody writes, so it is read where nothing may be written beside it: another user's, or on a read-only disk.
+    `at_rest`: nobody writes, so it can be read where nothing may be written beside it.
     """
     alone = at_rest and not source.with_name(f"{source.name}-wal").exists()
     uri = f"{source.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
