@@ -37,6 +37,14 @@ def test_the_plan_is_told_with_the_settings_that_follow() -> None:
     assert "give prices" in "\n".join(described(SizingConfig(), measured(), size(SizingConfig(), measured())))
 
 
+def test_processes_that_answer_files_have_memory_of_their_own() -> None:
+    config = SizingConfig(rps=100, memory_factor=1.5)
+    found = size(config, measured(), num_for_jobs=2)
+    assert found.memory_mb == math.ceil(150e6 * 3.5 / 2**20)
+    assert "with 2 more for files (serve.jobs)" in "\n".join(described(config, measured(), found))
+    assert "files" not in "\n".join(described(config, measured(), size(config, measured())))
+
+
 def test_costs_are_those_of_the_prices() -> None:
     found = size(SizingConfig(rps=1000, core_hour=0.04, min_replicas=1, memory_factor=1), measured(2000, 2**30 / 1e6))
     assert (found.replicas, found.processes) == (1, 1)

@@ -158,7 +158,8 @@ def plan(
     if not as_json:
         typer.echo("Measuring one process on one core of this machine …")
     measured = capacity(folder, Bundle.load(folder).example_rows(), config.p95_ms, config.trial_s)
-    sizing = size(config, measured)
+    jobs, follows = shop.project.serve.jobs, shop.project.deploy.model_from == "project"
+    sizing = size(config, measured, jobs.workers if jobs.enabled and follows else 0)
     if as_json:
         emit({"asked": config.model_dump(), "measured": measured.to_json(), "plan": sizing.to_json()})
     else:

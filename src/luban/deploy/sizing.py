@@ -3,7 +3,8 @@
 Rules, all of them settings: a process is planned at `utilisation` of its capacity, because arrivals come in
 bursts and a queue grows without bound towards 1 (Kingman's formula); what is left when one replica
 is lost must still carry the load; memory has room for a second version beside the first, which a swap
-needs. Costs are those of the prices that are given; none given, none stated. Measures nothing.
+needs, and for each process that answers files (jobs) as much as a server takes. Costs are those of the prices that
+are given; none given, none stated. Measures nothing.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Sizing:
     processes: int
     cpu: float
     memory_mb: int
+    num_for_jobs: int
     load: float
     load_with_one_lost: float
     cost_per_thousand: float | None
@@ -65,10 +67,11 @@ class Sizing:
         return asdict(self)
 
 
-def size(config: SizingConfig, measured: Capacity) -> Sizing:
+def size(config: SizingConfig, measured: Capacity, num_for_jobs: int = 0) -> Sizing:
     """How many replicas of how many processes carry the load. Raises ServeError where none can.
 
-    `cpu` and `memory_mb` (MiB) are of one replica; costs are of all.
+    `cpu` and `memory_mb` (MiB) are of one replica, in which `num_for_jobs` more processes may answer files; costs are
+    of all.
     """
     if measured.rps <= 0:
         raise ServeError(
@@ -83,7 +86,8 @@ def size(config: SizingConfig, measured: Capacity) -> Sizing:
         processes = math.ceil(config.rps / ((replicas - 1) * measured.rps))
         if processes > config.cores:
             replicas, processes = replicas + 1, config.cores
-    memory_mb = math.ceil(processes * measured.memory_mb * 1e6 * config.memory_factor / 2**20)
+    times = processes * config.memory_factor + num_for_jobs
+    memory_mb = math.ceil(times * measured.memory_mb * 1e6 / 2**20)
     whole, left = replicas * processes * measured.rps, (replicas - 1) * processes * measured.rps
     thousand = month = None
     if config.core_hour is not None:
@@ -94,6 +98,7 @@ def size(config: SizingConfig, measured: Capacity) -> Sizing:
         processes=processes,
         cpu=float(processes),
         memory_mb=memory_mb,
+        num_for_jobs=num_for_jobs,
         load=config.rps / whole,
         load_with_one_lost=config.rps / left if left else math.inf,
         cost_per_thousand=thousand,
@@ -114,7 +119,7 @@ def described(config: SizingConfig, measured: Capacity, sizing: Sizing) -> list[
         f"  replicas               {sizing.replicas}",
         f"  processes in each      {sizing.processes}",
         f"  cores in each          {sizing.cpu:g}",
-        f"  memory of each         {sizing.memory_mb} MB",
+        f"  memory of each         {sizing.memory_mb} MB" + _with_jobs(sizing),
         f"  use of their capacity  {sizing.load:.0%}" + _when_lost(sizing),
     ]
     if sizing.cost_per_thousand is not None and sizing.cost_per_month is not None:
@@ -124,6 +129,10 @@ def described(config: SizingConfig, measured: Capacity, sizing: Sizing) -> list[
         found.append("  cost                   give prices: --core-hour 0.04 --gib-hour 0.005")
     settings = f"deploy: {{replicas: {sizing.replicas}, cpus: {sizing.cpu:g}, memory_mb: {sizing.memory_mb}}}"
     return [*found, "", "In luban.yaml:", f"  {settings}"]
+
+
+def _with_jobs(sizing: Sizing) -> str:
+    return f", with {sizing.num_for_jobs} more for files (serve.jobs)" if sizing.num_for_jobs else ""
 
 
 def _when_lost(sizing: Sizing) -> str:

@@ -78,9 +78,13 @@ class Vm(Target):
 
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
+        state = (
+            "The models: luban backup BACKUPS here, copy the newest of them there, and bring it back as README.md says."
+        )
         return (
             *wheel_steps(plan),
             "Copy this folder to the machine, and run there as root: ./install.sh",
+            *([state] if plan.config.model_from == "project" else []),
             f"Put a certificate for {plan.config.host} to {self.config.certificate} (README.md says how).",
         )
 
