@@ -16,14 +16,15 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as pads
 
 from luban.data.schema import Schema
 from luban.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 Split = Literal["train", "valid", "test"]
 ROW_ID, GROUP, SPLIT = "_row_id", "_group", "_split"
@@ -77,6 +78,8 @@ class Dataset:
 
     @cached_property
     def _arrow(self) -> pads.Dataset:
+        import pyarrow.dataset as pads
+
         files = sorted(str(path) for path in self.folder.glob("rows-*.parquet"))
         return pads.dataset(files, format="parquet")
 
@@ -84,6 +87,8 @@ class Dataset:
         self, columns: Sequence[str], split: Split | None = None, batch_rows: int = 16_384
     ) -> Iterator[pa.RecordBatch]:
         """Record batches of the named columns in source order, of one split or all."""
+        import pyarrow.compute as pc
+
         where = None if split is None else pc.field(SPLIT) == split
         scanner = self._arrow.scanner(
             columns=list(columns), filter=where, batch_size=batch_rows, batch_readahead=2, fragment_readahead=1

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 HASH_BYTES = 16
 _SEPARATOR, _NULL = b"\xff", b"\xfe"
@@ -34,6 +33,8 @@ def row_hashes(batch: pa.RecordBatch) -> pa.Array:
     >>> a[1] == b[0], a[0] == a[1]
     (True, False)
     """
+    import pyarrow.compute as pc
+
     names = sorted(batch.schema.names)
     columns = [_as_bytes(batch.column(name)) for name in names]
     separator = pa.scalar(_SEPARATOR, pa.large_binary())
@@ -122,6 +123,8 @@ def value_keys(columns: Sequence[pa.Array]) -> np.ndarray:
 
 def column_keys(column: pa.Array) -> np.ndarray:
     """Keys [B] uint64 of one column's values."""
+    import pyarrow.compute as pc
+
     kind = column.type
     if pa.types.is_floating(kind):
         # adding 0.0 makes -0.0 and 0.0, which are equal, the same bits
@@ -138,6 +141,8 @@ def column_keys(column: pa.Array) -> np.ndarray:
 
 
 def _distinct_keys(column: pa.Array) -> np.ndarray:
+    import pyarrow.compute as pc
+
     encoded = _as_bytes(column).dictionary_encode()
     blake2b = hashlib.blake2b
     digests = b"".join([blake2b(value, digest_size=8).digest() for value in encoded.dictionary.to_pylist()])
@@ -157,6 +162,8 @@ class ContentHash:
 
     def update(self, column: pa.Array) -> None:
         """Take the next values."""
+        import pyarrow.compute as pc
+
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
         self._present.update(np.ascontiguousarray(column.is_valid().to_numpy(zero_copy_only=False)).tobytes())
@@ -177,6 +184,8 @@ class ContentHash:
 
 
 def _plain(column: pa.Array) -> tuple[bytes, bytes]:
+    import pyarrow.compute as pc
+
     texts = pc.fill_null(_as_bytes(column), b"")
     offsets = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset :][: len(texts) + 1]
     data = texts.buffers()[2]

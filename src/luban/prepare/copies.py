@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from luban.prepare.base import Candidates, Fetch
 
@@ -57,6 +56,8 @@ def equal_rows(rows: np.ndarray, others: np.ndarray, fetch: Fetch, columns: tupl
 
 
 def _equal(left: pa.Array, right: pa.Array) -> np.ndarray:
+    import pyarrow.compute as pc
+
     if pa.types.is_nested(left.type):
         return np.array([a == b for a, b in zip(left.to_pylist(), right.to_pylist(), strict=True)], bool)
     equal = pc.fill_null(pc.equal(left, right), False)

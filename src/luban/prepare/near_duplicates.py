@@ -28,7 +28,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from luban import catalog
@@ -143,6 +142,8 @@ class NearDuplicates(SetStep):
 
 def joined(columns: Sequence[pa.Array]) -> tuple[pa.Array, np.ndarray]:
     """The texts [B] of rows with some columns, and their characters [B] int64, 0 where all columns are empty."""
+    import pyarrow.compute as pc
+
     parts = [pc.fill_null(column.cast(pa.large_string()), "") for column in columns]
     lengths = sum(pc.utf8_length(part).to_numpy(zero_copy_only=False).astype(np.int64) for part in parts)
     texts = (

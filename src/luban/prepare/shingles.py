@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 BLOCK_CHARS = 1 << 16
 """Characters (or set elements) handled at once: few, so that the arrays stay in the processor's cache."""
@@ -43,6 +42,8 @@ def shingles(texts: pa.Array, size: int) -> tuple[np.ndarray, np.ndarray]:
 
     `texts` are [B] strings without nulls; an empty one gives a single shingle of its own.
     """
+    import pyarrow.compute as pc
+
     padded = pc.utf8_rpad(texts.cast(pa.large_string()), width=size, padding=PAD)
     lengths = pc.utf8_length(padded).to_numpy(zero_copy_only=False).astype(np.int64)
     offsets = np.concatenate(([0], np.cumsum(lengths - (size - 1))))
@@ -88,6 +89,8 @@ class ShingleSets:
     @classmethod
     def of(cls, texts: pa.Array, size: int) -> ShingleSets:
         """The sets of `texts` [B] (strings, no nulls)."""
+        import pyarrow.compute as pc
+
         lengths = pc.utf8_length(texts).to_numpy(zero_copy_only=False)
         values, counts = [np.empty(0, np.uint64)], [np.zeros(1, np.int64)]
         for start, end in blocks(lengths, 1 << OWNER_BITS):

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from luban.data.sources.base import RawBatch, Reject
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 BATCH_ROWS, BATCH_BYTES = 65_536, 64 << 20
 HASH, CHANGED = "_hash", "_changed"
@@ -36,6 +39,8 @@ class Spool:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append a batch, as one row group."""
+        import pyarrow.parquet as pq
+
         if not batch.num_rows:
             return
         if self._writer is None:
@@ -60,6 +65,8 @@ class Spool:
 
     def scan(self, columns: Sequence[str] | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:
         """The batches as they were written, each with the position of its first row."""
+        import pyarrow.parquet as pq
+
         if not self.num_rows:
             return
         with pq.ParquetFile(self._path) as file:
@@ -68,11 +75,15 @@ class Spool:
 
     def batch(self, start: int) -> pa.RecordBatch:
         """The batch whose first row has this position."""
+        import pyarrow.parquet as pq
+
         with pq.ParquetFile(self._path) as file:
             return _one_batch(file.read_row_group(self._starts.index(start), use_threads=False))
 
     def __call__(self, rows: np.ndarray, columns: Sequence[str], /) -> pa.Table:
         """Rows by position [M] int64 (sorted, unique), the named columns, in that order."""
+        import pyarrow.parquet as pq
+
         bounds = np.searchsorted(rows, self._starts)
         found: list[pa.Table] = []
         with pq.ParquetFile(self._path) as file:

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from luban.bundle.ranges import as_number, value_hash
 from luban.catalog import FEATURES
@@ -58,6 +57,8 @@ class _Column:
         self._known: set[str] | None = set() if self._is_closed else None
 
     def add(self, values: pa.Array) -> None:
+        import pyarrow.compute as pc
+
         self._missing += values.null_count
         if self._is_text:
             self._extremes(pc.utf8_length(values))
@@ -72,6 +73,8 @@ class _Column:
                 self._known = None
 
     def _extremes(self, values: pa.Array) -> None:
+        import pyarrow.compute as pc
+
         found = pc.min_max(values).as_py()
         if found["min"] is not None:
             self._low = found["min"] if self._low is None else min(self._low, found["min"])

@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from typing import IO, Annotated, Any
 
 import pyarrow as pa
-import pyarrow.csv as pacsv
 from pydantic import AfterValidator, Field
 
 from luban.catalog import Config
@@ -150,6 +149,8 @@ class _Reader:
             yield parser
 
     def _parser(self, stream: IO[bytes], types: dict[str, pa.DataType], one_column: bool) -> Any:
+        import pyarrow.csv as pacsv
+
         options = self.options
         names = list(options.column_names) if options.column_names is not None else None
         return pacsv.open_csv(

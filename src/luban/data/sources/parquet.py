@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from luban import catalog
 from luban.data.sources.base import RawBatch, agree
@@ -96,6 +94,8 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _plain(column: pa.Array) -> pa.Array:
+    import pyarrow.compute as pc
+
     if pa.types.is_dictionary(column.type):
         return _plain(column.dictionary_decode())
     if pa.types.is_duration(column.type):
@@ -108,6 +108,8 @@ def _plain(column: pa.Array) -> pa.Array:
 @contextmanager
 def _opened(place: Place) -> Iterator[Any]:
     """The file, opened; what the reader raises becomes a DataError."""
+    import pyarrow.parquet as pq
+
     try:
         with place.open() as stream, pq.ParquetFile(stream) as file:
             yield file
