@@ -53,7 +53,7 @@ def _parts(view: View) -> Iterator[str]:
         yield "\n".join(_gates(view))
     yield f"## {t['lineage']}"
     yield table([t["lineage"], t["value"]], [row.cells for row in view.lineage_rows], 2)
-    yield f"**{t['method']}** {view.evaluation['method']}"
+    yield f"**{t['method']}** {view.method}"
     yield f"*{t['made_by']}*"
 
 

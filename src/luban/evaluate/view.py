@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from luban.evaluate import wording
 from luban.evaluate.figures import brief, inner, leaves, number, percent, shown, signed, span, text
 from luban.evaluate.layout import Cell, Row
+from luban.evaluate.phrasebook import translated
 
 if TYPE_CHECKING:
     from luban.evaluate.report import Report
@@ -39,6 +40,15 @@ class View:
         """A text of the language, filled."""
         return self.words[key].format(**blanks)
 
+    def translated(self, sentence: str) -> str:
+        """A sentence that was said in English, in the report's language as far as its phrase book goes."""
+        return translated(sentence, self.language)
+
+    @property
+    def method(self) -> str:
+        """How figures and intervals were measured."""
+        return self.translated(self.evaluation["method"])
+
     def percent(self, value: float | None, digits: int = 1) -> str:
         """A share as a percentage, as the language writes it."""
         return percent(value, digits, self.words["before_percent"])
@@ -54,7 +64,7 @@ class View:
         found = self.evaluation["metrics"].get(name)
         other = self.evaluation["others"].get("baseline", {}).get(name)
         if not found or not other or found["value"] is None or found["low"] is None or other["value"] is None:
-            return self.say("says_nothing", reason=(found or {}).get("reason") or name)
+            return self.say("says_nothing", reason=self.translated((found or {}).get("reason") or name))
         if name == "accuracy":
             return self.say(
                 "says_classes",
@@ -120,7 +130,10 @@ class View:
             reason = self.evaluation["metrics"][name]["reason"]
             if reason:
                 named.setdefault(reason, []).append(self.metric(name))
-        return [self.say("no_interval", metrics=", ".join(who), reason=reason) for reason, who in named.items()]
+        return [
+            self.say("no_interval", metrics=self.words["comma"].join(who), reason=self.translated(reason))
+            for reason, who in named.items()
+        ]
 
     @cached_property
     def comparisons(self) -> list[str]:
@@ -132,7 +145,7 @@ class View:
             inner(name) for name in (self.words.get(found["other"], found["other"]), self.metric(found["metric"]))
         )
         if found["difference"] is None or found["low"] is None:
-            return [self.say("compare_none", other=other, reason=str(found["reason"]))]
+            return [self.say("compare_none", other=other, reason=self.translated(str(found["reason"])))]
         key = "compare_better" if found["significant"] else "compare_worse" if found["worse"] else "compare_chance"
         sign = -1.0 if key == "compare_worse" else 1.0
         ends = sorted((sign * found["low"], sign * found["high"]))
@@ -229,7 +242,7 @@ class View:
                     self.words.get("chosen" if row["name"] == chosen else row["status"], row["status"]),
                     "" if row.get("loss") is None else number(row["loss"], 4) + _deviation(row),
                     "" if row.get("seconds") is None else number(row["seconds"], 1),
-                    text(row.get("reason")),
+                    self.translated(text(row.get("reason"))),
                 ),
                 "chosen" if row["name"] == chosen else "",
             )
@@ -263,7 +276,10 @@ class View:
         changed: dict[str, int] = {}
         for change in data.get("changes", []):
             changed[change["rule"]] = changed.get(change["rule"], 0) + change["count"]
-        found += [Row((self.say("data_changed", step=rule), f"{count:,}")) for rule, count in changed.items()]
+        found += [
+            Row((self.say("data_changed", step=self.words.get(f"step_{rule}", rule)), f"{count:,}"))
+            for rule, count in changed.items()
+        ]
         for column in data.get("columns", []):
             if column.get("unreadable"):
                 label = self.say("data_unreadable", column=column["name"])

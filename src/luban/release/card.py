@@ -35,14 +35,15 @@ class Subject:
 
     task: str
     target: str
-    inputs: tuple[str, ...]
+    inputs: tuple[tuple[str, str], ...]
+    """Name and type of each column that it reads."""
     protocol: int
     identity: str
 
     @classmethod
     def of(cls, manifest: Manifest) -> Subject:
         """The subject of a bundle."""
-        inputs = tuple(f"{column.name} ({column.type})" for column in manifest.dataset_schema.inputs)
+        inputs = tuple((column.name, column.type) for column in manifest.dataset_schema.inputs)
         return cls(manifest.task.kind, manifest.task.target, inputs, manifest.protocol, manifest.identity)
 
 
@@ -68,7 +69,8 @@ def _uses(view: View, subject: Subject) -> Iterator[str]:
     yield view.say("card_owner", owner=project["owner"]) if project.get("owner") else f"{t['owner']}: {t['nobody']}"
     yield t["card_not"]
     yield f"## {t['card_details']}"
-    yield view.say("card_target", target=subject.target, task=subject.task, inputs=", ".join(subject.inputs))
+    inputs = t["comma"].join(f"{name} ({phrases.named(view, 'type', kind)})" for name, kind in subject.inputs)
+    yield view.say("card_target", target=subject.target, task=phrases.named(view, "task", subject.task), inputs=inputs)
     chosen = [row for row in view.candidates if row.mark == "chosen"]
     yield table([t["candidate"], t["family"], t["status"], t["loss"], t["seconds"]], [r.cells[:5] for r in chosen], 3)
     yield table([t["costs"], t["value"]], [row.cells for row in view.cost_rows])
@@ -97,7 +99,7 @@ def _limits(view: View, forced_reason: str | None) -> Iterator[str]:
 def limits(view: View, forced_reason: str | None = None) -> Iterator[str]:
     """Where the model is weak, or not measured, in sentences."""
     split = view.report.data.get("split", {})
-    yield view.say("card_split", split=str(split.get("by", "random")))
+    yield view.say("card_split", split=phrases.named(view, "by", str(split.get("by", "random"))))
     classes = view.evaluation["classes"]
     rough = [found["label"] for found in classes if found["support"] < FEW_ROWS]
     if rough:
@@ -114,7 +116,7 @@ def limits(view: View, forced_reason: str | None = None) -> Iterator[str]:
     if failed and forced_reason:
         yield view.say("card_forced", gates=", ".join(failed), reason=forced_reason)
     yield view.words["card_groups"]
-    yield from view.report.data.get("notes", [])
+    yield from phrases.notes(view)
 
 
 def _closer(view: View) -> Iterator[str]:
@@ -149,11 +151,11 @@ def _trace(view: View, subject: Subject) -> Iterator[str]:
     t = view.words
     yield f"## {t['card_trace']}"
     rows = [
-        ["bundle", subject.identity],
-        ["protocol", str(subject.protocol)],
-        ["report", fingerprint(view.report.to_json())],
+        [t["card_bundle"], subject.identity],
+        [t["card_protocol"], str(subject.protocol)],
+        [t["card_report"], fingerprint(view.report.to_json())],
         *(list(row.cells) for row in view.lineage_rows),
     ]
     yield table([t["lineage"], t["value"]], rows, 2)
-    yield f"**{t['method']}** {view.evaluation['method']}"
+    yield f"**{t['method']}** {view.method}"
     yield f"*{t['card_source']}*"

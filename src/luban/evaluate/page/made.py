@@ -62,7 +62,7 @@ def _stability(view: View) -> Iterator[Block]:
     elif found.get("difference") is not None:
         yield Text(view.say("stable_numbers", difference=shown(found["difference"]), **ends))
     for seed, reason in found.get("failed", {}).items():
-        yield Text(view.say("stable_failed", seed=seed, reason=reason))
+        yield Text(view.say("stable_failed", seed=seed, reason=view.translated(reason)))
 
 
 def _tuning(view: View) -> Iterator[Block]:

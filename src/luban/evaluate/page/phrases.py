@@ -25,7 +25,7 @@ def rule(view: View, name: str) -> str:
 
 def notes(view: View) -> list[str]:
     """What prepare has to say, in its sentences."""
-    return list(view.report.data.get("notes", []))
+    return [view.translated(note) for note in view.report.data.get("notes", [])]
 
 
 def curve_of(view: View, name: str) -> str:
@@ -123,8 +123,8 @@ def compressed(view: View, one: dict[str, Any]) -> str:
     """What became of one method of compression; a verdict without words keeps the record's reason."""
     key = f"compressed_{one['code']}"
     if key not in view.words:
-        return f"{one['method']}{view.words['colon']}{one['reason']}"
-    blanks = {"reason": one["reason"]}
+        return f"{one['method']}{view.words['colon']}{view.translated(one['reason'])}"
+    blanks = {"reason": view.translated(one["reason"])}
     if "row" in one:
         blanks |= {
             "row": f"{one['row']['value']:.2f}",

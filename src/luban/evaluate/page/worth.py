@@ -28,7 +28,7 @@ def money(view: View) -> Iterator[Block]:
         return
     yield Heading(view.say("money", currency=found["currency"]))
     if found["reason"]:
-        yield Text(found["reason"])
+        yield Text(view.translated(found["reason"]))
         return
     for sentence in phrases.money_advice(view):
         yield Text(sentence)

@@ -54,7 +54,7 @@ def _shared(dataset: Dataset, split: dict[str, object]) -> Iterator[Found]:
     if by in ("subject", "group") and isinstance(named, str) and named not in [name for _, name in together]:
         together.append((str(by), named))
     for role, name in together:
-        yield _overlap("values", _keys(dataset, [name], [name]), {"role": role, "column": name})
+        yield _overlap("values", _keys(dataset, [name], [name]), {"role": Said(f"gate_role_{role}"), "column": name})
     times = dataset.schema.of_role("time")
     if by == "time" or (by == "auto" and times and not together):
         column = named if isinstance(named, str) else times[0].name if times else None
@@ -62,7 +62,9 @@ def _shared(dataset: Dataset, split: dict[str, object]) -> Iterator[Found]:
             yield _future(dataset, column)
 
 
-def _overlap(what: str, names: dict[Split, np.ndarray], values: Mapping[str, str] = MappingProxyType({})) -> Found:
+def _overlap(
+    what: str, names: dict[Split, np.ndarray], values: Mapping[str, str | Said] = MappingProxyType({})
+) -> Found:
     shared = {(a, b): len(np.intersect1d(names[a], names[b])) for a, b in combinations(SPLITS, 2)}
     found: list[Said] = [
         Said(f"gate_{what}_shared", {**values, "count": f"{count:,}", "a": Said(f"split_{a}"), "b": Said(f"split_{b}")})
