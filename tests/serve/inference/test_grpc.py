@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -174,6 +176,54 @@ class TestWithAKey:
         assert refused(channel, "UNAUTHENTICATED", **asked, metadata=[("x-api-key", "wrong-wrong-wrong")])
         for metadata in ([("authorization", f"Bearer {KEY}")], [("x-api-key", KEY)]):
             assert call(channel, "ModelInfer", **asked, metadata=metadata).model_name == "reviews"
+
+    def test_a_message_is_not_read_before_its_caller_is_let_in(self, channel: Any) -> None:
+        """Or whoever reaches the port could fill the memory with large ones."""
+        read: list[int] = []
+
+        def pieces() -> Iterator[Any]:
+            threading.Event().wait(0.5)
+            read.append(1)
+            yield b""
+
+        asked = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(grpc.RpcError) as caught:
+            asked(pieces(), timeout=10)
+        assert (caught.value.code().name, read) == ("UNAUTHENTICATED", [])
+        with pytest.raises(grpc.RpcError) as caught:
+            asked(iter(()), timeout=10, metadata=[("x-api-key", KEY)])
+        assert caught.value.code().name == "INVALID_ARGUMENT"
+        assert call(channel, "ServerLive").live
+
+    def test_a_key_that_comes_twice_is_none(self, channel: Any) -> None:
+        twice = [("x-api-key", "another"), ("x-api-key", KEY)]
+        refused(channel, "UNAUTHENTICATED", model_name="reviews", metadata=twice)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [ServeConfig(port=0, max_connections=8, body_timeout_s=0.3, grpc=GrpcConfig(port=free_port()))],
+    ids=["bounded"],
+)
+def test_slow_messages_and_too_many_connections(config: ServeConfig, channel: Any) -> None:
+    def nothing() -> Iterator[bytes]:
+        threading.Event().wait(5)
+        yield b""
+
+    asked = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
+    with pytest.raises(grpc.RpcError) as caught:
+        asked(nothing(), timeout=10)
+    assert (caught.value.code().name, dict(caught.value.trailing_metadata())["luban-problem"]) == (
+        "DEADLINE_EXCEEDED",
+        "too-slow",
+    )
+    many = [socket.create_connection(("127.0.0.1", config.grpc.port or 0), timeout=10) for _ in range(12)]
+    with contextlib.suppress(ConnectionResetError):
+        while many[-1].recv(1000):
+            pass
+    for one in many:
+        one.close()
+    until(lambda: bool(call(channel, "ServerLive").live))
 
 
 class TestTls:

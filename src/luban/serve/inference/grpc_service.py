@@ -3,18 +3,20 @@
 Decided here: it runs on the server's event loop; an API key or a token comes as metadata (`authorization: Bearer
 KEY`, or `x-api-key`); a call's deadline is the question's; a problem becomes the status that says the same, with its
 kind in the trailing metadata `luban-problem`. What the service does not know of the protocol (repositories, shared
-memory, streams) is UNIMPLEMENTED. Where the server speaks TLS, so does this port, with the same files, which are read
-again when they change. Source: KServe, "Open Inference Protocol V2".
+memory, streams) is UNIMPLEMENTED. A message is read once its caller was let in, so that nobody else's fills the
+memory: to the library each call is a stream, of which the first message counts. Where the server speaks TLS, so does
+this port. Source: KServe, "Open Inference Protocol V2".
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from luban import __version__
@@ -22,6 +24,7 @@ from luban.catalog import need
 from luban.errors import ServeError
 from luban.serve.desk import Desk
 from luban.serve.http.problems import NotYet, Problem
+from luban.serve.inference.grpc_tls import credentials
 from luban.serve.inference.proto import messages
 from luban.serve.inference.tensors import (
     Tensor,
@@ -39,7 +42,6 @@ from luban.serve.watch.accounts import CLIENT_WENT_AWAY, Accounts, Called
 
 if TYPE_CHECKING:
     from luban.serve.config import ServeConfig
-    from luban.serve.http.tls import TlsConfig
 
 LOG = logging.getLogger("luban.serve")
 SERVICE = "inference.GRPCInferenceService"
@@ -70,7 +72,15 @@ _CONTENTS = {
     "BYTES": "bytes_contents",
 }
 _ROLES: dict[str, Role | None] = {"ModelMetadata": "viewer", "ModelInfer": "caller"}
+_UNREAD = frozenset(("ServerLive", "ServerReady", "ServerMetadata"))
+"""Calls whose message says nothing."""
+_CREDENTIALS = ("authorization", "x-api-key")
+"""Metadata that count for nothing where they come twice: whoever stands before may have looked at the other one."""
 _HEAD_BYTES = 64 * 1024
+OPEN_READS = 4
+"""Messages of callers that need no key that are read at once; each may be as large as any."""
+IDLE_MS = 600_000
+"""Time after which a connection without a call is closed; clients open another."""
 LetIn = Callable[[str, str], Caller]
 """Who sends `authorization` and `x-api-key`. Raises Problem."""
 Call = Callable[..., Awaitable[Any]]
@@ -87,14 +97,22 @@ class GrpcService:
         self._accounts = accounts
         self._messages = messages(PROTO)
         self._server: Any = None
+        self._open_reads = asyncio.Semaphore(OPEN_READS)
 
     async def start(self) -> None:
         """Listen. Raises ServeError where the port is taken."""
         from grpc import aio
 
         size = self._config.max_body_bytes + _HEAD_BYTES
-        options = [("grpc.max_receive_message_length", size), ("grpc.max_send_message_length", -1)]
-        self._server = aio.server(options=options, maximum_concurrent_rpcs=self._config.max_connections)
+        most = self._config.max_connections
+        options = [
+            ("grpc.max_receive_message_length", size),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_allowed_incoming_connections", most),
+            ("grpc.max_connection_idle_ms", IDLE_MS),
+            ("grpc.server_handshake_timeout_ms", int(self._config.head_timeout_s * 1000)),
+        ]
+        self._server = aio.server(options=options, maximum_concurrent_rpcs=most)
         self._server.add_generic_rpc_handlers((self._handlers(),))
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
         address = f"{host}:{self._config.grpc.port}"
@@ -127,7 +145,7 @@ class GrpcService:
             "ModelInfer": self._model_infer,
         }
         made = {
-            name: self._grpc.unary_unary_rpc_method_handler(
+            name: self._grpc.stream_unary_rpc_method_handler(
                 functools.partial(self._answer, name, call),
                 request_deserializer=self._messages[f"{name}Request"].FromString,
                 response_serializer=self._messages[f"{name}Response"].SerializeToString,
@@ -136,13 +154,13 @@ class GrpcService:
         }
         return self._grpc.method_handlers_generic_handler(SERVICE, made)
 
-    async def _answer(self, name: str, call: Call, message: Any, context: Any) -> Any:
+    async def _answer(self, name: str, call: Call, sent: AsyncIterator[Any], context: Any) -> Any:
         """Run a call, and tell problems as this protocol does."""
         started, status, kind = time.perf_counter(), 200, ""
         told = _told(name, context)
         self._accounts.begin(told)
         try:
-            return await self._tried(name, call, message, context, told)
+            return await self._tried(name, call, sent, context, told)
         except Problem as problem:
             status, kind = problem.status, problem.kind
             await self._refuse(problem, context)
@@ -156,16 +174,31 @@ class GrpcService:
         finally:
             self._accounts.end(told, status, time.perf_counter() - started, kind)
 
-    async def _tried(self, name: str, call: Call, message: Any, context: Any, told: Called) -> Any:
+    async def _tried(self, name: str, call: Call, sent: AsyncIterator[Any], context: Any, told: Called) -> Any:
+        message = None
         for last in (False, False, True):
             try:
                 self._admit(name, told)
+                if message is None and name not in _UNREAD:
+                    message = await self._message(sent, name in _ROLES)
                 return await call(message, context, told)
             except NotYet as error:
                 if last:
                     raise
                 await error.ready()
         raise AssertionError("the last try gives an answer")
+
+    async def _message(self, sent: AsyncIterator[Any], is_known: bool) -> Any:
+        """The message of a call, read now. Raises Problem."""
+        timeout_s = self._config.body_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s), contextlib.nullcontext() if is_known else self._open_reads:
+                async for message in sent:
+                    return message
+        except TimeoutError:
+            detail = f"The message was not complete after {timeout_s:g} s."
+            raise Problem("too-slow", detail, "Send fewer rows a call.") from None
+        raise Problem("bad-request", "The call has no message.", "Send one.")
 
     async def _refuse(self, problem: Problem, context: Any) -> None:
         code = getattr(self._grpc.StatusCode, _STATUS.get(problem.status, "INVALID_ARGUMENT"))
@@ -235,36 +268,12 @@ class GrpcService:
 
 
 def _told(name: str, context: Any) -> Called:
-    sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    pairs = [(key, value) for key, value in context.invocation_metadata() or () if isinstance(value, str)]
+    sent = dict(pairs)
+    if len(sent) < len(pairs):
+        names = [key for key, _ in pairs]
+        sent |= {key: "" for key in _CREDENTIALS if names.count(key) > 1}
     return Called(f"/{SERVICE}/{name}", f"/{SERVICE}/{name}", sent)
-
-
-def credentials(grpc: Any, tls: TlsConfig) -> Any:
-    """The server's certificate as gRPC has it; looked at again with each connection."""
-
-    def read() -> Any:
-        authorities = None if tls.client_ca is None else tls.client_ca.read_bytes()
-        pair = (tls.key.read_bytes(), tls.cert.read_bytes())
-        return grpc.ssl_server_certificate_configuration([pair], root_certificates=authorities)
-
-    def stamps() -> tuple[int, ...]:
-        return tuple(path.stat().st_mtime_ns for path in (tls.key, tls.cert))
-
-    seen = stamps()
-
-    def renewed() -> Any:
-        nonlocal seen
-        try:
-            now = stamps()
-            if now == seen:
-                return None  # what was given before stays
-            found, seen = read(), now
-        except OSError as error:
-            LOG.error("certificate not read", extra={"fields": {"reason": str(error)}})
-            return None
-        return found
-
-    return grpc.dynamic_ssl_server_credentials(read(), renewed, tls.client_ca is not None)
 
 
 def _rows(message: Any) -> list[dict[str, Any]]:
