@@ -89,7 +89,7 @@ def test_the_card_has_its_sections_and_can_be_traced(shop: Workshop) -> None:
     for trace in (manifest.identity, manifest.lineage["dataset"], fingerprint(report)):
         assert trace in card
     assert "service-team answers for this model." in card
-    assert "Predicts angry (binary) from: message (text)." in card
+    assert "Predicts angry (two classes) from: message (text)." in card
 
 
 def test_a_forced_release_says_so_and_the_diff_shows_what_changed(shop: Workshop) -> None:
