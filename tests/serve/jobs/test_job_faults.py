@@ -18,6 +18,7 @@ from luban.serve.config import ServeConfig
 from luban.serve.jobs import job_desk
 from luban.serve.jobs.job_files import KIND
 from luban.serve.jobs.job_work import PredictWork
+from luban.serve.learning.chance import by_id
 from luban.serve.learning.records import Records
 from luban.store.tables import reviews
 
@@ -111,7 +112,7 @@ def test_a_job_that_is_begun_again_records_each_row_once(house: House) -> None:
     assert all(int(row["version"]) == kept[row["request_id"]][0] for row in found), "and it is what the file says"
     with house.home.ledger.reading() as tx:
         sampled = {row.request_id for row in tx.execute(select(reviews))}
-    assert 0.03 * rows < len(sampled) < 0.07 * rows, "drawn once"
+    assert sampled == {one for one in kept if by_id("sample", one, 0) < 0.05}, "drawn once"
 
 
 def test_a_ledger_that_is_locked_is_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +152,23 @@ def test_one_that_waits_for_the_ledger_can_be_cancelled(house: House, monkeypatc
         api.delete(f"/v1/jobs/{id}")
         until(lambda: api.get(f"/v1/jobs/{id}").json()["status"] == "cancelled")
         working.join()
+
+
+@pytest.mark.parametrize(("damaged", "words"), [(True, "names identity"), (False, "99")])
+def test_a_version_that_cannot_be_had_ends_the_job(house: House, damaged: bool, words: str) -> None:
+    number = house.release(false_identity=True) if damaged else 99
+    with client_of(house) as api:
+        job = JobQueue(house.home.ledger).get(handed_in(api, content=lines(5), headers=CSV))
+        assert job is not None
+        before = threading.active_count()
+        bad = JobQueue(house.home.ledger).submit(
+            KIND, {**job.request, "version": number, "plan": None}, "reviews", job.actor
+        )
+        worked(house)
+        told = api.get(f"/v1/jobs/{bad.id}").json()
+        assert (told["status"], words in told["error"]) == ("failed", True), told
+        assert len(result(api, job.id)) == 5, "the job before it was done"
+        until(lambda: threading.active_count() <= before)
 
 
 def test_a_job_of_before_there_were_plans(house: House) -> None:

@@ -67,6 +67,19 @@ def test_truths_find_rows_and_the_unsure_are_reviewed(house: House) -> None:
         assert not {"version", "request_id"} & json.loads(first.answer).keys(), "the model's own answer is recorded"
 
 
+def test_versions_of_other_columns_share_a_file(house: House) -> None:
+    """What a version does not know is not asked of it; the file has the columns of both."""
+    number = house.release_without("stars")
+    house.deployments.set_weights("reviews", {number: 0.5}, ADA)
+    with client_of(house) as api:
+        until(lambda: len(api.get("/v1/models/reviews").json()["versions"]) == 2)
+        id = handed_in(api, content=lines(60), headers=CSV)
+        worked(house)
+        found = result(api, id)
+        assert {row["error"] for row in found} == {""}
+        assert {row["version"] for row in found} == {"1", str(number)}
+
+
 def trained(house: House) -> None:
     """A champion that says what it was trained on: texts of 2 to 10 characters, 1 to 5 stars."""
     said = {"text": {"missing": False, "length": [2, 10]}, "stars": {"missing": True, "range": [1.0, 5.0]}}
