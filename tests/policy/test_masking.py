@@ -36,3 +36,10 @@ def test_long_texts_are_cut() -> None:
 @given(st.text(alphabet="0123456789 -+a@.", max_size=60))
 def test_nothing_that_is_found_stays(text: str) -> None:
     assert not kinds_in(mask(text))
+
+
+def test_many_of_them_in_one_text() -> None:
+    """What is logged of an exception may quote what a client sent: each is masked, and none twice."""
+    assert mask("a.b@c.de " * 3000, 30_000) == "[e-mail] " * 3000
+    assert mask("eyJaaaaaaaa-" * 1000 + ".b.c eyJaaaaaaaa.b.c", 30_000) == "[token] [token]"
+    assert mask("11010519491231002X 13812345678 " * 500, 30_000) == "[identity number] [phone number] " * 500

@@ -14,7 +14,7 @@ from luban.policy.personal import find
 MAX_CHARACTERS = 2000
 _SECRETS = (
     (re.compile(r"luban_[0-9a-z]{1,32}_[A-Za-z0-9_-]{16,}"), "[API key]"),
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), "[token]"),
+    (re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), "[token]"),
     (re.compile(r"(?i)\b(bearer|basic) +[A-Za-z0-9._~+/=-]{8,}"), r"\1 [secret]"),
     (re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"), "[secret]"),
 )
@@ -32,6 +32,9 @@ def mask(text: str, max_characters: int = MAX_CHARACTERS) -> str:
     text = text[: 2 * max_characters]
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)
-    for span in sorted(find(text), key=lambda span: span.start, reverse=True):
-        text = f"{text[: span.start]}[{span.kind}]{text[span.end :]}"
+    pieces, at = [], 0
+    for span in sorted(find(text), key=lambda span: span.start):
+        pieces += [text[at : span.start], f"[{span.kind}]"]
+        at = span.end
+    text = "".join([*pieces, text[at:]])
     return text if len(text) <= max_characters else text[: max_characters - 1] + "…"

@@ -125,14 +125,16 @@ def find(text: str) -> Iterator[Span]:
     plain = text.translate(_PLAIN)
     if not any(mark in plain for mark in "@0123456789"):
         return
-    taken: list[Span] = []
+    taken = bytearray(
+        len(plain)
+    )  # One for each character that belongs to a span: to look through all spans takes time.
     for recogniser in RECOGNISERS:
         for match in recogniser.pattern.finditer(plain):
             start, end = match.span()
-            if any(start < span.end and span.start < end for span in taken) or not recogniser.passes(match[0]):
+            if taken.find(1, start, end) >= 0 or not recogniser.passes(match[0]):
                 continue
-            taken.append(Span(recogniser.kind, start, end))
-            yield taken[-1]
+            taken[start:end] = b"\1" * (end - start)
+            yield Span(recogniser.kind, start, end)
 
 
 def kinds_in(text: str) -> frozenset[str]:

@@ -145,6 +145,9 @@ def test_roles_and_models_may_stand_anywhere(provider: Provider) -> None:
     [
         ({"exp": 1_000_000_000, "iat": 999_999_000}, "has expired"),
         ({"nbf": 4_000_000_000}, "not valid yet"),
+        ({"nbf": "soon"}, "must be numbers"),
+        ({"exp": float("nan")}, "must be numbers"),
+        ({"exp": 10**400}, "must be numbers"),
         ({"iat": 4_000_000_000, "exp": 4_000_000_300}, "not valid yet"),
         ({"iss": "https://another.example"}, "another issuer"),
         ({"aud": "another"}, "another audience"),
@@ -174,6 +177,20 @@ def test_forged_tokens(provider: Provider) -> None:
     assert "does not fit" in refused(door, provider.token(key=OTHER_RSA))
     for broken in ("a.b.c", "..", f"{head}.{body}.!!", "e30.e30.e30"):
         refused(door, broken)
+
+
+def test_extensions_that_must_be_understood(provider: Provider) -> None:
+    now = int(time.time())
+    body = {"iss": provider.url, "aud": AUDIENCE, "sub": "a", "iat": now, "exp": now + 300, "roles": ["apps"]}
+    token = jwt.encode(body, RSA, "RS256", {"kid": "rsa", "crit": ["bound-to"], "bound-to": "another"})
+    assert refused(door_of(provider), token), "by the library, or by us where it is older"
+
+
+def test_a_subject_of_odd_signs_has_a_name(provider: Provider) -> None:
+    """It stands in the log and on the audit trail."""
+    door = door_of(provider)
+    assert enter(door, provider.token(sub="li\nlei\u202e\x1b[0m")).name == "lilei[0m"
+    assert enter(door, provider.token(sub="\n")).name.startswith("oidc:")
 
 
 def test_algorithm_none(provider: Provider) -> None:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from luban.serve.config import ServeConfig
-from luban.serve.watch.log import MAX_ERRORS_PER_S, Access, JsonLines, LogConfig, set_up
+from luban.serve.watch.log import MAX_COMPLAINTS_PER_S, MAX_ERRORS_PER_S, Access, JsonLines, LogConfig, set_up
 
 from ..conftest import FakeBundle
 
@@ -118,3 +118,19 @@ def test_errors_are_logged_some_a_second(stream: io.StringIO, monkeypatch: pytes
     (line,) = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert (line["message"], line["luban.count"]) == ("requests not logged", 500 - MAX_ERRORS_PER_S)
     assert access.wants(200, 100.0)
+
+
+def test_what_is_no_http_is_complained_of_some_times_a_second(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reaches the port can cause these lines, without a key."""
+    web = logging.getLogger("uvicorn.error")
+    now = [100.0]
+    monkeypatch.setattr("luban.serve.watch.log.time.monotonic", lambda: now[0])
+    for _ in range(1000):
+        web.warning("Invalid HTTP request received.")
+    web.error("something else")
+    assert len(stream.getvalue().splitlines()) == MAX_COMPLAINTS_PER_S + 1
+    now[0] += 1
+    web.warning("Invalid HTTP request received.")
+    assert json.loads(stream.getvalue().splitlines()[-1])["luban.not_logged"] == 1000 - MAX_COMPLAINTS_PER_S

@@ -30,6 +30,8 @@ from luban.serve.http.problems import NotYet, Problem
 from luban.serve.question import Caller
 
 LOG = logging.getLogger("luban.serve")
+MAX_TIME = 1e12
+"""Seconds since 1970 beyond which a time is none."""
 _REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
 
 
@@ -100,6 +102,8 @@ class Oidc:
             head: Mapping[str, Any] = self._jwt.get_unverified_header(token)
         except (self._jwt.PyJWTError, ValueError, TypeError):
             raise _invalid("The token is not one that can be read.") from None
+        if "crit" in head:  # RFC 7515, 4.1.11: none of these extensions is understood here.
+            raise _invalid("The token has extensions (`crit`) that are not known here.")
         if head.get("alg") not in self._config.algorithms:
             raise _invalid(f"The token's algorithm must be one of {', '.join(self._config.algorithms)}.")
         return head
@@ -151,8 +155,8 @@ class Oidc:
         """When the token ends, leeway and all."""
         ends, begins, made = (_seconds(claims, name) for name in ("exp", "nbf", "iat"))
         leeway = self._config.leeway_s
-        if ends is None or made is None:
-            raise _invalid("The token's `exp` and `iat` must be numbers.")
+        if ends is None or made is None or (begins is None and claims.get("nbf") is not None):
+            raise _invalid("The token's `exp`, `iat` and `nbf` must be numbers.")
         if self._clock.now() >= ends + leeway:
             raise _invalid("The token has expired.")
         if max(begins or 0.0, made) > self._clock.earliest() + leeway:
@@ -171,8 +175,9 @@ class Oidc:
         if self._config.models_claim is not None:
             models = frozenset(_list(_at(claims, self._config.models_claim)))
         subject = str(claims["sub"])
+        name = "".join(one for one in subject if one.isprintable())[:100].strip()
         id = f"oidc:{_short_hash(self._config.issuer, subject)}"
-        return Caller(subject[:100], max(found, key=ROLES.index), models, id)
+        return Caller(name or id, max(found, key=ROLES.index), models, id)
 
 
 def _at(claims: Mapping[str, Any], path: str) -> Any:
@@ -194,7 +199,9 @@ def _list(value: Any) -> list[str]:
 
 def _seconds(claims: Mapping[str, Any], name: str) -> float | None:
     value = claims.get(name)
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < MAX_TIME:
+        return None  # NaN is compared with nothing, and would never expire.
+    return float(value)
 
 
 def _short_hash(*parts: str) -> str:

@@ -64,6 +64,33 @@ class LogConfig(Config):
 
 MAX_ERRORS_PER_S = 100
 """Requests answered with 5xx that are logged in a second, in one process."""
+MAX_COMPLAINTS_PER_S = 10
+"""Lines of the web server about what is no HTTP, in a second: whoever reaches the port can cause them."""
+
+
+class Seldom(logging.Filter):
+    """Lets through so many warnings of the web server in a second; how many it held back is in the next one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ends = 0.0
+        self._num_told = self._num_left_out = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Errors always; a warning where there is room."""
+        if record.levelno > logging.WARNING:
+            return True
+        now = time.monotonic()
+        if now >= self._ends:
+            self._ends, self._num_told = now + 1, 0
+        self._num_told += 1
+        if self._num_told > MAX_COMPLAINTS_PER_S:
+            self._num_left_out += 1
+            return False
+        if self._num_left_out:
+            record.fields = {"not_logged": self._num_left_out}
+            self._num_left_out = 0
+        return True
 
 
 class Access:
@@ -155,6 +182,7 @@ def set_up(stream: TextIO | None = None) -> None:
     handler.setFormatter(JsonLines())
     for name in LOGGERS:
         logger = logging.getLogger(name)
+        logger.filters = [Seldom()] if name == "uvicorn.error" else []
         logger.handlers = [handler]
         logger.propagate = False
         # The web server tells at INFO that it starts and stops; that is said better here.

@@ -25,6 +25,7 @@ from pydantic import field_validator
 
 from luban import __version__
 from luban.catalog import Config, execution, need
+from luban.policy.masking import mask
 
 if TYPE_CHECKING:
     from luban.serve.watch.track import Told
@@ -137,7 +138,7 @@ def _attributes(request: Told, status: int) -> dict[str, str | int]:
     found: dict[str, str | int] = {
         "http.request.method": request.method,
         "http.response.status_code": status,
-        "luban.request_id": request.id,
+        "luban.request_id": mask(request.id),  # a client may have chosen its telephone number
     }
     if request.route:
         found["http.route"] = request.route
