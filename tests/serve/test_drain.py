@@ -46,7 +46,7 @@ def running(folder: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[st
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_drained(folder: Path, workers: str) -> None:
-    settings = {"LUBAN__SERVE__DRAIN_S": "1.5", "LUBAN__SERVE__WORKERS": workers}
+    settings = {"LUBAN__SERVE__DRAIN_S": "5", "LUBAN__SERVE__WORKERS": workers}
     with running(folder, **settings) as (process, address), httpx.Client(base_url=address) as client:
         assert client.get("/ready").status_code == 200
         kept = client.post("/v1/predict", json=ASK)

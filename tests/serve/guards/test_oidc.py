@@ -26,6 +26,7 @@ from luban.serve.guards.once import Memory
 from luban.serve.http.problems import NotYet, Problem
 from luban.serve.question import Caller
 from luban.serve.server import serving
+from waiting import Clock
 
 from ..conftest import FakeBundle, HandOrigin
 
@@ -247,9 +248,17 @@ async def _through(door: Door, token: str) -> Caller:
         return enter(door, token)
 
 
-def test_a_rotated_key_is_fetched_while_the_request_waits(provider: Provider) -> None:
-    door = door_of(provider, min_refresh_s=0.1)
-    time.sleep(0.11)
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """By which keys grow old."""
+    clock = Clock()
+    monkeypatch.setattr("luban.serve.guards.oidc.time", clock)
+    return clock
+
+
+def test_a_rotated_key_is_fetched_while_the_request_waits(provider: Provider, clock: Clock) -> None:
+    door = door_of(provider, min_refresh_s=1000)
+    clock.ahead_s += 1001
     provider.keys = {"new": OTHER_RSA}
 
     async def many() -> list[Caller]:
@@ -268,14 +277,14 @@ def test_unknown_keys_do_not_make_us_ask_again_and_again(provider: Provider) -> 
     assert provider.num_fetched == 1
 
 
-def test_a_provider_that_is_gone(provider: Provider) -> None:
-    door = door_of(provider, refresh_s=0.01, min_refresh_s=0.01, keep_s=0.4)
+def test_a_provider_that_is_gone(provider: Provider, clock: Clock) -> None:
+    door = door_of(provider, refresh_s=300, min_refresh_s=300, keep_s=3600)
     provider.broken = True
-    time.sleep(0.05)
+    clock.ahead_s += 301
     door.check()
     assert "Cannot read" in door.reason
     assert enter(door, provider.token())
-    time.sleep(0.4)
+    clock.ahead_s += 3600
     with pytest.raises(NotYet) as caught:
         enter(door, provider.token(sub="another"))
     assert caught.value.kind == "no-provider"

@@ -67,7 +67,7 @@ def redis(tmp_path: Path) -> Iterator[Redis]:
 
 
 def config_of(redis: Redis, **settings: Any) -> RedisConfig:
-    return RedisConfig.model_validate({"url": redis.url, **settings})
+    return RedisConfig.model_validate({"url": redis.url, "timeout_s": 5, **settings})
 
 
 async def take(counts: RedisCounts, limit: LimitConfig, cost: float = 1.0, name: str = "a") -> float | None:
@@ -88,10 +88,10 @@ def run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
 def test_one_server_lets_through_what_the_limit_says(redis: Redis) -> None:
     async def work() -> None:
-        counts, limit = RedisCounts(config_of(redis)), LimitConfig(rate_per_s=0.1, burst=20)
+        counts, limit = RedisCounts(config_of(redis)), LimitConfig(rate_per_s=0.01, burst=20)
         found = [await take(counts, limit) for _ in range(25)]
         assert found[:20] == [0] * 20
-        assert all(wait is not None and 5 < wait <= 10 for wait in found[20:]), found
+        assert all(wait is not None and 50 < wait <= 100 for wait in found[20:]), found
         await counts.close()
 
     run(work)
@@ -101,7 +101,7 @@ def test_servers_share_one_bucket(redis: Redis) -> None:
     """Four servers, each with many requests at once: together never more than capacity and rate × time."""
 
     async def work() -> None:
-        servers = [RedisCounts(config_of(redis, timeout_s=5)) for _ in range(4)]
+        servers = [RedisCounts(config_of(redis)) for _ in range(4)]
         limit = LimitConfig(rate_per_s=200, burst=100)
         began, through = time.monotonic(), 0
 
@@ -126,13 +126,13 @@ def test_leaky_requests_are_spaced_over_servers(redis: Redis) -> None:
     async def work() -> None:
         servers = [RedisCounts(config_of(redis)) for _ in range(2)]
         limit = LimitConfig(rate_per_s=20, kind="leaky")
-        times = []
+        began, times = time.monotonic(), []
         for number in range(60):
             if await take(servers[number % 2], limit) == 0:
                 times.append(time.monotonic())
             await asyncio.sleep(0.005)
         assert len(times) >= 3
-        assert times[-1] - times[0] >= (len(times) - 1) / 20 - 0.03
+        assert times[-1] - began >= (len(times) - 1) / 20
         for counts in servers:
             await counts.close()
 
@@ -154,7 +154,7 @@ def test_rows_are_taken_whole(redis: Redis) -> None:
 
 def test_who_waits_waits_for_one_call(redis: Redis) -> None:
     async def work() -> None:
-        counts, limit = RedisCounts(config_of(redis, timeout_s=5)), LimitConfig(rate_per_s=10_000, burst=1000)
+        counts, limit = RedisCounts(config_of(redis)), LimitConfig(rate_per_s=10_000, burst=1000)
         calls = 0
         ask = counts._ask
 
@@ -261,7 +261,10 @@ def test_once_among_all_servers(redis: Redis) -> None:
 
 def test_over_http(redis: Redis, origin: HandOrigin, bundle: FakeBundle) -> None:
     """Two servers, both ways through each, one limit; with Redis gone they refuse as they were told."""
-    limits = {"requests": {"rate_per_s": 0.01, "burst": 6}, "redis": {"url": redis.url, "on_loss": "refuse"}}
+    limits = {
+        "requests": {"rate_per_s": 0.01, "burst": 6},
+        "redis": {"url": redis.url, "on_loss": "refuse", "timeout_s": 5},
+    }
     config = ServeConfig(port=0, limits=LimitsConfig.model_validate(limits))
     with serving(origin, config, {}) as one, serving(origin, config, {}) as two:
 
