@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from luban.evaluate.config import CostsConfig
 from luban.evaluate.costs import costs
 from luban.evaluate.curves import curves
+from luban.evaluate.cutting import _plain
 from luban.evaluate.findings import Findings, Perturbed, Robustness, Slice, Slices
 from luban.evaluate.page import advice, page
 from luban.evaluate.page.phrases import slice_name
@@ -249,3 +250,24 @@ def test_pieces_are_the_text(text: str, cuts: list[int]) -> None:
         if b > a
     ]
     assert "".join(piece.text for piece in pieces(text, shares, 1.0)) == text
+
+
+def test_explained_values_are_plain_and_masked() -> None:
+    share = {"column": "text", "name": "room", "value": 0.5, "parts": [1]}
+    values = {"text": "room, call 138 0013 8000", "phone": 13836436146.0, "stars": 5.0}
+    found = {"explains": "good", "answer": {"label": "good"}, "values": values, "shares": [share], "row_id": "r"}
+    said = full().to_html({"explained": {"findings": [found]}})
+    assert "8000" not in said
+    assert "13836436146" not in said
+    assert "room, call [phone]" in said
+    assert "</b>5</p>" in said
+
+
+def test_curves_of_several_have_a_legend_and_slices_read_well() -> None:
+    several = full(evaluation=deep(3))
+    assert several.to_html().count('<ul class="legend"><li><i class="model">') >= 2
+    assert "·" in several.to_markdown()
+    assert _plain(13_874_321_000.0) == "13,870,000,000"
+    above = {"by": "value", "column": "price", "label": "> 12"}
+    assert slice_name(several.view, above) == "price > 12"
+    assert slice_name(several.view, {**above, "label": "12"}) == "price = 12"

@@ -120,15 +120,25 @@ def _figures(column: str, by: str, signal: np.ndarray) -> Iterator[Cut]:
     distinct = np.unique(known[:: max(1, len(known) // 10_000)])
     if len(distinct) <= FEW and np.isin(known, distinct).all():
         for value in distinct.tolist():
-            yield Cut(column, by, f"{value:.4g}", present[known == value])
+            yield Cut(column, by, _plain(value), present[known == value])
         return
     edges = np.unique(np.quantile(known, np.linspace(0, 1, NUM_BINS + 1)[1:-1]))
     bins = np.searchsorted(edges, known, side="left")
     for number in range(len(edges) + 1):
-        low = f"{edges[number - 1]:.4g}" if number else ""
-        high = f"{edges[number]:.4g}" if number < len(edges) else ""
+        low = _plain(edges[number - 1]) if number else ""
+        high = _plain(edges[number]) if number < len(edges) else ""
         label = f"{low} – {high}" if low and high else f"≤ {high}" if high else f"> {low}"
         yield Cut(column, by, label, present[bins == number])
+
+
+def _plain(value: float) -> str:
+    """Four digits, and no power of ten for large numbers.
+
+    >>> _plain(0.12345), _plain(13_874_321_000.0), _plain(1e-7)
+    ('0.1235', '13,870,000,000', '1e-07')
+    """
+    said = f"{value:.4g}"
+    return f"{float(said):,.0f}" if "e+" in said else said
 
 
 def _times(column: str, values: pa.ChunkedArray) -> Iterator[Cut]:

@@ -64,7 +64,10 @@ def block_parts(block: Block) -> Iterator[str]:
     elif isinstance(block, Heading):
         yield f"### {block.text}"
     elif isinstance(block, Figures):
-        yield from (f"**{figure.title}** {figure.note}" for figure in block.figures if figure.note)
+        for figure in block.figures:
+            said = " · ".join(filter(None, [figure.note, *(name for _, name in figure.lines)]))
+            if said:
+                yield f"**{figure.title}** {said}"
     elif isinstance(block, Table):
         head = block.head or [""] * max((len(row.cells) for row in block.rows), default=0)
         yield table(head, [row.cells for row in block.rows], block.right)

@@ -35,6 +35,8 @@ class Figure:
     svg: Markup
     title: str
     note: str = ""
+    lines: Sequence[tuple[str, str]] = ()
+    """What the curves are, where there are several: how each is drawn (a mark), and its name."""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,8 @@ def slice_name(view: View, one: dict[str, Any]) -> str:
     """What the rows of a slice share."""
     by = one["by"]
     if by == "value":
-        return f"{one['column']} = {one['label']}"
+        equals = "" if one["label"][:1] in ("≤", ">") else "= "
+        return f"{one['column']} {equals}{one['label']}"
     if by == "missing":
         return f"{one['column']}{view.words['colon']}{named(view, 'signal', one['label'])}"
     if by == "weekday":

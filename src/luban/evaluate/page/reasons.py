@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from luban.evaluate.figures import shown, span
 from luban.evaluate.layout import Row
+from luban.evaluate.masking import masked
 from luban.evaluate.page.blocks import Bar, Bars, Block, Card, Cards, Heading, Piece, Table, Text
 
 if TYPE_CHECKING:
@@ -82,12 +83,15 @@ def _head(view: View, one: dict[str, Any]) -> str:
 
 
 def _values(one: dict[str, Any]) -> list[tuple[str, Sequence[Piece]]]:
-    """Each column's value in pieces, weighed by the largest share of the row."""
+    """Each column's value in pieces, weighed by the largest share of the row; what looks personal is masked."""
     largest = max((abs(share["value"]) for share in one["shares"]), default=0.0) or 1.0
     found: list[tuple[str, Sequence[Piece]]] = []
     for column, value in one["values"].items():
         shares = [share for share in one["shares"] if share["column"] == column]
-        found.append((column, pieces("–" if value is None else str(value), shares, largest)))
+        text = "–" if value is None else f"{value:.12g}" if isinstance(value, float) else str(value)
+        # where something is masked, marks of parts would stand in the wrong places: the value is shown without
+        hidden = text != (without := masked(text))
+        found.append((column, [Piece(without[:MAX_CHARACTERS])] if hidden else pieces(text, shares, largest)))
     return found
 
 

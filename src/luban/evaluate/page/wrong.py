@@ -54,8 +54,11 @@ def _ranking(view: View) -> Iterator[Figure]:
             continue
         lines = [Line(curve["of"], curve["points"], MARKS[number]) for number, curve in enumerate(found)]
         svg = chart(t[name], Axis(f"{x} (%)", 0, 1, share), Axis(f"{y} (%)", 0, 1, share), lines, name == "roc")
-        said = t["comma"].join(f"{phrases.curve_of(view, curve['of'])} {shown(curve['area'])}" for curve in found)
-        yield Figure(svg, t[name], f"{t['area']}{t['colon']}{said}")
+        named = [f"{phrases.curve_of(view, curve['of'])} {shown(curve['area'])}" for curve in found]
+        if len(named) == 1:
+            yield Figure(svg, t[name], f"{t['area']}{t['colon']}{named[0]}")
+        else:
+            yield Figure(svg, t[name], t["area"], [*zip(MARKS, named, strict=False)])
 
 
 def wrong(view: View) -> Iterator[Block]:
