@@ -39,13 +39,14 @@ from luban.serve.jobs.job_files import (
 )
 from luban.serve.jobs.job_files import Request as Work
 from luban.serve.jobs.row_counts import num_rows
+from luban.serve.jobs.unpacked import is_larger_than
 from luban.serve.question import Caller, Entry, Question
 
 if TYPE_CHECKING:
     from luban.engine.jobs import Job, JobQueue
+    from luban.serve.config import ServeConfig
     from luban.serve.desk import Desk
     from luban.serve.guards.limits import Limits
-    from luban.serve.jobs.jobs_config import JobsConfig
     from luban.serve.learning.clerk import Clerk
     from luban.store.home import Home
 
@@ -68,9 +69,10 @@ class Asked:
 class HandingIn:
     """Takes jobs."""
 
-    def __init__(self, desk: Desk, config: JobsConfig, limits: Limits, clerk: Clerk) -> None:
+    def __init__(self, desk: Desk, config: ServeConfig, limits: Limits, clerk: Clerk) -> None:
         self._desk = desk
-        self._config = config
+        self._config = config.jobs
+        self._max_json_bytes = config.max_body_bytes
         self._limits = limits
         self._clerk = clerk
 
@@ -93,7 +95,7 @@ class HandingIn:
         (form, answered), id = forms, _id_of(request)
         with home.store.scratch("upload") as folder:
             path = folder / f"{INPUT}{form.ending}"
-            await self._receive(request, path)
+            await self._receive(request, path, form)
             body = await in_thread(lambda: body_in(path)) if form.name == ROWS else None
             asked = _asked(request.query, body)
             entry = self._entry(request, asked.model)
@@ -170,8 +172,10 @@ class HandingIn:
                 "too-many-jobs", detail, "Wait until one has ended, or cancel one.", None, {"retry-after": "10"}
             )
 
-    async def _receive(self, request: Request, path: Path) -> None:
+    async def _receive(self, request: Request, path: Path, form: Form) -> None:
         limit = int(self._config.max_file_mb * MB)
+        if form.name == ROWS:
+            limit = min(limit, self._max_json_bytes)
         closing = {"connection": "close"}
         try:
             with path.open("wb") as file:
@@ -179,10 +183,15 @@ class HandingIn:
                     file.write(piece)
         except TooLarge:
             detail = f"The file must have at most {limit} bytes."
-            raise Problem("too-large", detail, "Send it in parts.", {"max_bytes": limit}, closing) from None
+            todo = "Send it in parts, or as JSON Lines." if form.name == ROWS else "Send it in parts."
+            raise Problem("too-large", detail, todo, {"max_bytes": limit}, closing) from None
         except TimeoutError:
             detail = f"The file was not complete after {self._config.upload_timeout_s:g} s."
             raise Problem("too-slow", detail, "Send it in parts.", None, closing) from None
+        most = int(self._config.max_unpacked_mb * MB)
+        if path.suffix == ".xlsx" and await in_thread(lambda: is_larger_than(path, most)):
+            detail = f"The workbook must have at most {most} bytes unpacked."
+            raise Problem("too-large", detail, "Send it in parts, or as CSV.", {"max_bytes": most})
 
 
 def _asked(query: Mapping[str, str], body: Mapping[str, Any] | None) -> Asked:

@@ -166,6 +166,7 @@ def main() -> None:
     """The process: jobs until there are none, or until it is told to stop."""
     where = json.load(sys.stdin)
     os.nice(10)
+    _first_to_go()
     log.set_up()
     home = Home(Store(where["store"], where["workspace"]), Ledger(where["ledger"], where["workspace"]))
     config = ServeConfig.model_validate(where["config"])
@@ -182,6 +183,12 @@ def main() -> None:
     work.close()
     if work.num_hung:  # The interpreter would wait for a thread that hangs.
         end_process()
+
+
+def _first_to_go() -> None:
+    """Where memory runs out, the system ends this process, and not the server: a file may need more than there is."""
+    with contextlib.suppress(OSError):  # There is no such file but on Linux.
+        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
 
 
 def _end_with(parent: int) -> None:

@@ -43,7 +43,7 @@ class Jobs:
     def __init__(self, desk: Desk, config: ServeConfig, home: Home | None, limits: Limits) -> None:
         self._home = home if config.jobs.enabled else None
         self._clerk = Clerk()
-        self._handing_in = HandingIn(desk, config.jobs, limits, self._clerk)
+        self._handing_in = HandingIn(desk, config, limits, self._clerk)
 
     def close(self) -> None:
         """End the threads."""

@@ -19,7 +19,9 @@ class JobsConfig(Config):
     keep_days: float = Field(7.0, gt=0, le=3650)
     """Days after its end in which a job, its file and its result are kept."""
     max_file_mb: float = Field(100.0, gt=0)
-    """Largest file."""
+    """Largest file. Rows as JSON are held in memory: for them `serve.max_body_bytes` is the bound, too."""
+    max_unpacked_mb: float = Field(500.0, gt=0)
+    """Largest workbook (.xlsx) once it is unpacked; reading one takes about five times as much memory."""
     max_waiting: int = Field(20, ge=1)
     """Jobs of one caller that may wait or run; more are sent away with 429."""
     upload_timeout_s: float = Field(300.0, gt=0)
