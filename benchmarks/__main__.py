@@ -33,6 +33,7 @@ BENCHMARKS = (
     "startup",
     "serve_row",
     "serve_http",
+    "serve_peers",
     "soak",
     "traffic",
     "openapi_calls",

@@ -18,6 +18,7 @@ import json
 import os
 import resource
 import secrets
+import shutil
 import subprocess
 import tempfile
 import time
@@ -110,8 +111,10 @@ def main() -> None:
     options = parser.parse_args()
     wanted = QUICK if options.quick else options.calls
     key = secrets.token_urlsafe(24)
-    folder = demo()
+    made = demo()
     with tempfile.TemporaryDirectory() as scratch, (Path(scratch) / "log").open("wb") as log:
+        # A copy: the calls change deployments, and hand in jobs and records.
+        folder = shutil.copytree(made, Path(scratch) / "project")
         command = [LUBAN, "serve", "--project", str(folder), "--port", "0", "--json"]
         settings_of_it = {"LUBAN_API_KEY": key, "LUBAN__SERVE__JOBS__WORKERS": "0"}
         environment = {**STATE_IS_THE_PROJECTS, **settings_of_it, "LUBAN__SERVE__JOBS__MAX_WAITING": str(wanted)}

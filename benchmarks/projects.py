@@ -76,6 +76,11 @@ def made(folder: Path, verb: str, settings: Sequence[str]) -> Made:
 def released(folder: Path, settings: Sequence[str] = (), *more: str) -> Path:
     """Run the project in `folder`, release what comes of it, and give the champion's folder, reports and all."""
     luban("run", "--project", folder, *(word for setting in settings for word in ("--set", setting)), *more)
+    return champion_of(folder, settings)
+
+
+def champion_of(folder: Path, settings: Sequence[str] = ()) -> Path:
+    """The folder of the champion's bundle of the project in `folder`."""
     project, where = load_project(folder, settings)
     with Workshop.open(project, where).working() as shop:
         home = shop.home

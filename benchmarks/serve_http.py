@@ -1,6 +1,6 @@
-"""Serving over HTTP on one core, beside its peers; what batching costs; a fixed rate; mixed lengths; too much load.
+"""Serving over HTTP on one core, beside bare FastAPI; what batching costs; a fixed rate; mixed lengths; too much load.
 
-    python -m benchmarks.serve_http [--seconds 8] [--rounds 3] [--peers all] [--quick]      # JSON lines
+    python -m benchmarks.serve_http [--seconds 8] [--rounds 3] [--parts peer,overload] [--quick]      # JSON lines
 
 The server, with all it starts, is bound to the first core that this process may use, and the load to the second.
 Throughput is by `wrk` (Debian) at so many clients, each with one kept connection and one row a request; latency
@@ -12,18 +12,15 @@ meanwhile. Figures are medians over rounds.
 `fastapi` is the peer to beat: bare FastAPI on uvicorn with uvloop and httptools, a Pydantic body with a list of
 rows, the same graph fed with two vectors' arithmetic, one thread; it checks no key and counts nothing. `cpu us` is
 processor time of the server per request, which other work on the machine disturbs less than the clock. `ratio` is
-to `fastapi`."""
+to `fastapi`. The other peers are `serve_peers`'."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +28,7 @@ import numpy as np
 
 from benchmarks.figures import emit, median
 from benchmarks.serve_models import Model, table, text
-from benchmarks.serve_servers import PEERS, Server, at_rate, closed, cores, ours, peer, requests_of
+from benchmarks.serve_servers import Server, at_rate, closed, cores, ours, peer, requests_of
 from luban.bundle.bundle import Bundle
 
 NAME = "serve_http"
@@ -62,21 +59,14 @@ def middle(found: list[dict[str, float]], name: str, digits: int = 1) -> float:
     return median([one[name] for one in found], digits)
 
 
-def beside_peers(model: Model, names: Sequence[str], seconds: float, rounds: int) -> None:
+def beside_fastapi(model: Model, seconds: float, rounds: int) -> None:
     """Throughput and latency at several numbers of clients."""
-    with contextlib.ExitStack() as stack:
-        servers = {"luban": stack.enter_context(ours(model.bundle))}
-        for name in names:
-            try:
-                servers[name] = stack.enter_context(peer(name, model))
-            except (RuntimeError, subprocess.CalledProcessError) as error:
-                emit(NAME, f"{name} could not be run", reason=str(error)[:200])
-                continue
-            servers[name].signal(signal.SIGSTOP)
+    with ours(model.bundle) as luban, peer("fastapi", model) as bare:
+        servers = {"luban": luban, "fastapi": bare}
         bodies = {name: requests_of(name, model) for name in servers}
         for clients in CLIENTS:
             found = in_turns(servers, bodies, clients, seconds, rounds)
-            base = found.get("fastapi") or found["luban"]
+            base = found["fastapi"]
             for name, one in found.items():
                 emit(
                     NAME,
@@ -202,20 +192,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serve_http")
     parser.add_argument("--seconds", type=float, default=8, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peers", default="all", help="all, or names with commas between; fastapi is always there")
-    parser.add_argument("--parts", default="peers,batched,rate,text,overload,ready", help="what to measure")
-    parser.add_argument("--quick", action="store_true", help="one second, one round, FastAPI alone")
+    parser.add_argument("--parts", default="peer,batched,rate,text,overload,ready", help="what to measure")
+    parser.add_argument("--quick", action="store_true", help="one second, one round")
     asked = parser.parse_args()
     missing = [program for program in ("wrk", "taskset") if shutil.which(program) is None]
     if missing:
         raise SystemExit(f"{' and '.join(missing)}: not installed (Debian's packages wrk and util-linux)")
     seconds, rounds = (1.0, 1) if asked.quick else (asked.seconds, asked.rounds)
-    others = ["fastapi"] if asked.quick else [n for n in PEERS if asked.peers == "all" or n in asked.peers.split(",")]
     parts = asked.parts.split(",")
     model = table()
     words = text(asked.quick) if {"text", "overload"} & {*parts} else model
-    if "peers" in parts:
-        beside_peers(model, ["fastapi", *(n for n in others if n != "fastapi")], seconds, rounds)
+    if "peer" in parts:
+        beside_fastapi(model, seconds, rounds)
     if "batched" in parts:
         batched("table", model, seconds, rounds)
     if "rate" in parts:

@@ -174,7 +174,7 @@ def put(ledger: Ledger, count: int) -> None:
     found = [{"label": "good", "confidence": 0.5}] * count
     arm = Arm("champion", SimpleNamespace(version=1))  # type: ignore[arg-type]
     rows, marked = {n: {} for n in range(count)}, {n: ["sample"] for n in range(count)}
-    item = Item(1.0, Entry(ANYBODY, "m", "r"), "", arm, 1.0, found, rows, marked, True, 0)
+    item = Item(1.0, "r", "m", "", arm, 1.0, found, rows, marked, True, 0)
     with ledger.transaction() as tx:
         insert_new(tx, answers, list(answers_of(item, False)))
         insert_new(tx, reviews, list(reviews_of(item)))

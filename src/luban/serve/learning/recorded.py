@@ -16,7 +16,7 @@ from luban.serve.learning.truths import as_text, in_order
 
 if TYPE_CHECKING:
     from luban.serve.fleet.routing import Arm
-    from luban.serve.question import Answer, Entry
+    from luban.serve.question import Answer
     from luban.store.database import Transaction
 
 DEPLOYMENT = "default"
@@ -24,10 +24,14 @@ OPEN = "open"
 
 
 class Item(NamedTuple):
-    """One reply. `rows` holds those that are to be kept, by position; `every`: all answers are written."""
+    """One reply. `rows` holds those that are to be kept, by position; `every`: all answers are written.
+
+    Of the request only what is written is held: many may wait, and with its notes each would weigh twice as much.
+    """
 
     time: float
-    entry: Entry
+    request_id: str
+    model: str
     sticky: str
     arm: Arm
     share: float | None
@@ -79,9 +83,9 @@ def insert_new(tx: Transaction, table: Table, rows: list[dict[str, Any]]) -> int
 def _told(item: Item, position: int, answer: Answer) -> dict[str, Any]:
     confidence = answer.get("confidence")
     return {
-        "request_id": item.entry.request_id,
+        "request_id": item.request_id,
         "position": position,
-        "model": item.entry.model,
+        "model": item.model,
         "version": item.arm.served.version,
         "time": item.time,
         "answer": in_order(answer),

@@ -41,7 +41,7 @@ from luban.store.tables import reviews as review_table
 if TYPE_CHECKING:
     from luban.serve.fleet.routing import Arm
     from luban.serve.learning.learning_config import RecordsConfig
-    from luban.serve.question import Answer, Entry, Question, Reply
+    from luban.serve.question import Answer, Question, Reply
     from luban.store.ledger import Ledger
 
 WRITE_S = 0.5
@@ -57,7 +57,7 @@ BUSY_SHARE, PATIENT_SHARE = 0.25, 0.5
 """Of the time at most so much is spent writing, so that others find the ledger free; unless the server stops."""
 NO_ROWS: Mapping[int, Any] = {}
 Waiting: TypeAlias = (
-    "tuple[float, Entry, str, Arm, float | None, list[Answer], Mapping[int, Any], "
+    "tuple[float, str, str, str, Arm, float | None, list[Answer], Mapping[int, Any], "
     "Mapping[int, list[str]] | None, bool, int]"
 )
 """The members of an `Item`."""
@@ -142,7 +142,8 @@ class Records:
         # Who named a version was not drawn, and marked answers alone are no fair sample: neither has a share.
         share = arm.weight if every and question.version is None else None
         # A plain tuple: the writer makes an `Item` of it.
-        self._queue.append((now, entry, sticky, arm, share, answers, rows, marked, every, num_bytes))
+        told = (now, entry.request_id, entry.model, sticky, arm, share, answers, rows, marked, every, num_bytes)
+        self._queue.append(told)
         if self._patient:
             return
         if self._came - self._fell - self._went > self._max_waiting or self._waiting_bytes > MAX_WAITING_BYTES:
@@ -189,7 +190,7 @@ class Records:
                 item = self._queue.popleft()
             except IndexError:  # the writer was faster
                 return
-            self._fell += len(item[5])
+            self._fell += len(item[6])
             self._fell_bytes += item[-1]
 
     def _run(self) -> None:
