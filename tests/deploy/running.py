@@ -105,6 +105,7 @@ class Clients:
     port: int
     tls: ssl.SSLContext | None
     num: int = 4
+    key: str = ""
     num_answers: int = 0
     failures: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -135,9 +136,10 @@ class Clients:
 
     def _ask(self) -> None:
         connection = self._connect()
+        headers = {"Content-Type": "application/json", **({"X-API-Key": self.key} if self.key else {})}
         while not self._stop.is_set():
             try:
-                connection.request("POST", "/v1/predict", ASK.encode(), {"Content-Type": "application/json"})
+                connection.request("POST", "/v1/predict", ASK.encode(), headers)
                 response = connection.getresponse()
                 body = response.read()
             except (OSError, http.client.HTTPException) as error:

@@ -35,7 +35,6 @@ KNOWN = (
     "ARG", "FROM", "ENV", "COPY", "RUN", "LABEL", "USER", "WORKDIR", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK",
     "ENTRYPOINT", "CMD",
 )  # fmt: skip
-REPOSITORY = Path(__file__).parents[2]
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
@@ -166,21 +165,8 @@ def base_root(root: Path) -> None:
 OWN = f"luban-{__version__}-py3-none-any.whl"
 
 
-def wheels(folder: Path, source: Path) -> None:
-    """Luban's own wheel, and those of all that its core needs."""
-    ignore = shutil.ignore_patterns("*.egg-info", "__pycache__")
-    shutil.copytree(REPOSITORY / "src", source / "src", ignore=ignore)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(REPOSITORY / name, source)
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", folder, source], check=True)
-    (own,) = folder.glob("luban-*.whl")
-    constraints = folder.parent / "constraints.txt"
-    subprocess.run([*pip, "download", "--dest", folder, "-c", constraints, own], check=True)
-
-
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+def image(tmp_path_factory: pytest.TempPathFactory, wheelhouse: Path) -> Iterator[Image]:
     buildah, folder = program("buildah"), tmp_path_factory.mktemp("image")
     if os.getuid() != 0 or subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
         pytest.skip("an image is built and run by its root, which takes the right to mount")
@@ -188,7 +174,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     deployment = Deployment(**{**vars(deployment), "luban": __version__, "pins": pins(), "wheel": OWN})
     write_tiny(folder / "tiny")
     write(folder / "context", Container().files(deployment), folder / "tiny")
-    wheels(folder / "context" / "wheels", folder / "source")
+    shutil.copytree(wheelhouse, folder / "context" / "wheels", dirs_exist_ok=True)
     base_root(folder / "base")
 
     def run(*words: str | Path) -> str:

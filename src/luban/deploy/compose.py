@@ -105,10 +105,13 @@ class Compose(Target):
 
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
+        certificate = (
+            f"cp CERTIFICATE secrets/cert.pem; cp PRIVATE-KEY secrets/cert.pem.key     # of {plan.config.host}"
+        )
         return (
             "(umask 077 && mkdir -p secrets)          # for its owner alone; in it, containers' users may read",
             "openssl rand -hex 32 >secrets/api_key; openssl rand -hex 16 >secrets/grafana_password",
-            f"cp CERTIFICATE secrets/cert.pem; cp PRIVATE-KEY secrets/cert.pem.key     # of {plan.config.host}",
+            *((certificate,) if self.config.tls else ()),
             *(f"printf %s … >secrets/{name}          # for Alertmanager" for name in self.config.alerts.secrets),
             "chmod 444 secrets/*",
             *wheel_steps(plan),

@@ -49,6 +49,7 @@ class Container(Target):
         grpc = f"-p {plan.serve.grpc.port}:{plan.serve.grpc.port} " if plan.serve.grpc.port else ""
         return (
             *wheel_steps(plan),
+            '(umask 077 && echo "LUBAN_API_KEY=$(openssl rand -hex 32)" >keys.env)',
             f"docker build -t {plan.image} .          # or: buildah bud -t {plan.image} .",
             *state_steps(plan, f"{plan.name}-state", self.config.user),
             f"docker run --read-only --tmpfs /tmp --cap-drop ALL --env-file keys.env{mount} "

@@ -9,7 +9,7 @@ from luban.deploy.base import Deployment, File, Target
 from luban.deploy.pipeline import KUBECONFIG, Jobs, PipelineConfig, jobs, pipeline_file, secrets, wheel_steps
 
 KIND, PATH = "gitlab", ".gitlab-ci.yml"
-_KUBECTL = "bitnami/kubectl:latest"
+_KUBECTL = "alpine/k8s:1.33.0"
 _LOGIN = 'echo "$CI_REGISTRY_PASSWORD" | docker login -u "$CI_REGISTRY_USER" --password-stdin "$CI_REGISTRY"'
 
 

@@ -19,10 +19,14 @@ from luban.deploy.pods import (
     container,
     follows,
     grace_s,
+    image_notes,
+    image_steps,
+    key_step,
     labels,
     name_of,
     pod_security,
     probe,
+    pull_secrets,
     refuse_tls,
     written,
 )
@@ -67,6 +71,8 @@ class KServe(Target):
         """Seconds that a request may take."""
         canary_percent: int | None = Field(None, ge=0, le=100)
         """Share of requests for this image while the one before takes the rest."""
+        pull_secret: str = ""
+        """Name of the Secret with which the image is pulled from a private registry."""
         keys_secret: str = ""
         """Name of the Secret with `LUBAN_API_KEY` (and `LUBAN_LEDGER`, `LUBAN_STORE`); by default the model's name."""
 
@@ -88,16 +94,15 @@ class KServe(Target):
     def notes(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
         jobs_wait = follows(plan) and plan.serve.jobs.enabled and self.config.min_replicas == 0
-        return (*super().notes(plan), *((_JOBS_WAIT,) if jobs_wait else ()))
+        return (*super().notes(plan), *image_notes(plan), *((_JOBS_WAIT,) if jobs_wait else ()))
 
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
         namespace, name = self.config.namespace, name_of(plan)
         secret = self.config.keys_secret or name
-        more = " --from-literal=LUBAN_LEDGER=… --from-literal=LUBAN_STORE=…" if follows(plan) else ""
         return [
-            f"Build the image (luban deploy container) and push it as {plan.image}.",
-            f"kubectl -n {namespace} create secret generic {secret} --from-literal=LUBAN_API_KEY=…{more}",
+            *image_steps(plan),
+            key_step(plan, namespace, secret),
             "kubectl apply -f .",
             f"kubectl -n {namespace} get inferenceservice {name}",
         ]
@@ -126,6 +131,7 @@ class KServe(Target):
             "scaleTarget": self.config.scale_target,
             "timeout": self.config.timeout_s,
             "terminationGracePeriodSeconds": grace_s(plan),
+            **pull_secrets(self.config.pull_secret),
         }
         if self.config.canary_percent is not None:
             predictor["canaryTrafficPercent"] = self.config.canary_percent

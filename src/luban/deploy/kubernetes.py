@@ -19,13 +19,16 @@ from luban.deploy.pods import (
     PORT,
     Object,
     container,
-    follows,
     grace_s,
+    image_notes,
+    image_steps,
+    key_step,
     labels,
     name_of,
     object_of,
     pod_security,
     probe,
+    pull_secrets,
     refuse_tls,
     selector,
     written,
@@ -61,6 +64,8 @@ class Kubernetes(Target):
         """Name of the Secret that holds the certificate; by default the model's name with `-tls`."""
         keys_secret: str = ""
         """Name of the Secret with `LUBAN_API_KEY` (and `LUBAN_LEDGER`, `LUBAN_STORE`); by default the model's name."""
+        pull_secret: str = ""
+        """Name of the Secret with which the image is pulled from a private registry."""
         max_replicas: int = Field(10, ge=1)
         """Most servers that the autoscaler starts."""
         target_cpu_percent: int = Field(60, ge=1, le=100)
@@ -91,7 +96,13 @@ class Kubernetes(Target):
         """All objects, in the order in which they should be made."""
         namespace = self.config.namespace
         found = [
-            self._object(plan, "v1", "ServiceAccount", automountServiceAccountToken=False),
+            self._object(
+                plan,
+                "v1",
+                "ServiceAccount",
+                automountServiceAccountToken=False,
+                **pull_secrets(self.config.pull_secret),
+            ),
             self._object(plan, "v1", "ConfigMap", data=self._environment(plan)),
             self._deployment(plan),
             service(plan, namespace),
@@ -99,7 +110,7 @@ class Kubernetes(Target):
             self._budget(plan),
             network(plan, namespace, self._namespaces(), self.config.egress_ports),
         ]
-        secret = self.config.tls_secret or f"{name_of(plan)}-tls"
+        secret = self._tls_secret(plan)
         if self.config.ingress_class:
             found.append(ingress(plan, namespace, self.config.ingress_class, secret))
         if self._routes_grpc(plan):
@@ -109,10 +120,13 @@ class Kubernetes(Target):
     def notes(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
         unrouted = plan.serve.grpc.port is not None and not self._routes_grpc(plan)
-        return (*super().notes(plan), *((_UNROUTED,) if unrouted else ()))
+        return (*super().notes(plan), *image_notes(plan), *((_UNROUTED,) if unrouted else ()))
 
     def _routes_grpc(self, plan: Deployment) -> bool:
         return plan.serve.grpc.port is not None and self.config.ingress_class == NGINX
+
+    def _tls_secret(self, plan: Deployment) -> str:
+        return self.config.tls_secret or f"{name_of(plan)}-tls"
 
     def _namespaces(self) -> tuple[str, str]:
         return self.config.ingress_namespace, self.config.monitoring_namespace
@@ -120,10 +134,15 @@ class Kubernetes(Target):
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
         secret, namespace = self._secret(plan), self.config.namespace
-        more = " --from-literal=LUBAN_LEDGER=… --from-literal=LUBAN_STORE=…" if follows(plan) else ""
+        tls = f"kubectl -n {namespace} create secret tls {self._tls_secret(plan)} --cert CERTIFICATE --key PRIVATE-KEY"
         return [
-            f"Build the image (luban deploy container) and push it as {plan.image}.",
-            f"kubectl -n {namespace} create secret generic {secret} --from-literal=LUBAN_API_KEY=…{more}",
+            *image_steps(plan),
+            key_step(plan, namespace, secret),
+            *(
+                (f"{tls}          # of {plan.config.host}; or leave it to cert-manager",)
+                if self.config.ingress_class
+                else ()
+            ),
             "kubectl apply -k .",
             f"kubectl -n {namespace} rollout status deployment/{name_of(plan)}",
         ]

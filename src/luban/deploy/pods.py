@@ -99,6 +99,30 @@ def ports(plan: Deployment, http: int) -> list[Object]:
     return found
 
 
+def image_steps(plan: Deployment) -> tuple[str, ...]:
+    """How the image gets where a cluster takes it from."""
+    return (f"Build the image (luban deploy container) and push it as {plan.image}.",)
+
+
+def image_notes(plan: Deployment) -> tuple[str, ...]:
+    """What a cluster cannot take from anywhere."""
+    if "/" in plan.image:
+        return ()
+    return (f"`deploy.image` names no registry, so no cluster knows where {plan.image} is. Set it to where you push.",)
+
+
+def key_step(plan: Deployment, namespace: str, secret: str) -> str:
+    """The command that makes the Secret which servers read."""
+    more = " --from-literal=LUBAN_LEDGER=… --from-literal=LUBAN_STORE=…" if follows(plan) else ""
+    key = "--from-literal=LUBAN_API_KEY=$(openssl rand -hex 32)"
+    return f"kubectl -n {namespace} create secret generic {secret} {key}{more}"
+
+
+def pull_secrets(name: str) -> Object:
+    """How images of a private registry are pulled; nothing where it is public."""
+    return {"imagePullSecrets": [{"name": name}]} if name else {}
+
+
 def follows(plan: Deployment) -> bool:
     """Whether servers follow a ledger and a store."""
     return plan.config.model_from == "project"

@@ -81,9 +81,10 @@ class Vm(Target):
         state = (
             "The models: luban backup BACKUPS here, copy the newest of them there, and bring it back as README.md says."
         )
+        there = "MACHINE" if plan.is_local else plan.config.host
         return (
             *wheel_steps(plan),
-            "Copy this folder to the machine, and run there as root: ./install.sh",
+            f"scp -r . root@{there}:luban && ssh root@{there} luban/install.sh",
             *([state] if plan.config.model_from == "project" else []),
             f"Put a certificate for {plan.config.host} to {self.config.certificate} (README.md says how).",
         )

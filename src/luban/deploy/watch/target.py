@@ -91,9 +91,8 @@ class Monitoring(Target):
 
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
-        key = (
-            [f"Put a key of role viewer into {self.config.key_file}: luban keys make."] if self.config.key_file else []
-        )
+        file = self.config.key_file
+        key = [f"luban keys create --name prometheus --role viewer >{file}"] if file else []
         names = ", ".join(self.config.alerts.secrets)
         secrets = [f"Put {names} into {self.config.secrets_at}, for Alertmanager's user alone."] if names else []
         told = ["amtool check-config alertmanager.yml", "alertmanager --config.file alertmanager.yml"]
