@@ -183,7 +183,8 @@ class Door:
             raise refused("The request has no API key, or one that is not known here.")
         state = record.state(self._clock.now())
         if state != "good":
-            raise refused(f"The API key `{record.id}` {'was revoked' if state == 'revoked' else 'has expired'}.")
+            why = "was revoked" if state == "revoked" else "has expired"
+            raise refused(f"The API key `{record.id}` {why}.", "Ask whoever runs this server for a new one.")
         until = math.inf if record.expires is None else record.expires
         return Caller(record.name, record.role, record.models, record.id), until
 
@@ -209,7 +210,6 @@ class Door:
         return ""
 
 
-def refused(detail: str) -> Problem:
+def refused(detail: str, todo: str = "Send `Authorization: Bearer KEY` or `X-API-Key: KEY`.") -> Problem:
     """What to say to one who is not let in (RFC 6750)."""
-    todo = "Send `Authorization: Bearer KEY` or `X-API-Key: KEY`."
     return Problem("no-key", detail, todo, headers={"www-authenticate": "Bearer"})
