@@ -285,7 +285,7 @@ class TestAuto:
         core.run(10, per_s=2 * most)
         assert core.shedding.limit < 64
         core.run(2, per_s=most / 20)
-        core.now += 5
+        core.now += 10
         core.run(0.1, per_s=most / 2)
         assert core.shedding.limit == LimitsConfig().max_concurrent
 

@@ -59,7 +59,7 @@ PROBE_FIRST_S, PROBE_LAST_S, PROBE_S = 2.0, 64.0, 0.5
 """When it is first tried, and at most how long after, each twice the last, whether callers limit themselves."""
 LOOK_S, HARDLY_ANY, MANY = 1.0, 0.01, 4.0
 """How often it looks how many were sent away for one that was answered, and what is few and many of them."""
-IDLE_S = 1.0
+IDLE_S = 5.0
 """After so long without a request it is open to all."""
 
 
