@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from .command import LUBAN, served
 from .tiny import write_tiny
 
-LUBAN = Path(sys.executable).with_name("luban")
 ASK = {"rows": [{"text": "很好", "stars": 5}]}
 
 
@@ -28,26 +24,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@contextmanager
-def running(folder: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`luban serve --bundle` on a free port, its settings given by the environment alone."""
-    environment = {**os.environ, "LUBAN__SERVE__PORT": "0", **settings}
-    command = [LUBAN, "serve", "--bundle", folder, "--json"]
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-    )
-    try:
-        assert process.stdout is not None
-        yield process, json.loads(process.stdout.readline())["address"]
-    finally:
-        process.kill()
-        process.wait(30)
-
-
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_drained(folder: Path, workers: str) -> None:
     settings = {"LUBAN__SERVE__DRAIN_S": "5", "LUBAN__SERVE__WORKERS": workers}
-    with running(folder, **settings) as (process, address), httpx.Client(base_url=address) as client:
+    with served("--bundle", folder, **settings) as (process, address), httpx.Client(base_url=address) as client:
         assert client.get("/ready").status_code == 200
         kept = client.post("/v1/predict", json=ASK)
         assert "connection" not in kept.headers
@@ -67,7 +47,7 @@ def test_drained(folder: Path, workers: str) -> None:
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_does_not_wait(folder: Path, sign: signal.Signals) -> None:
-    with running(folder, LUBAN__SERVE__DRAIN_S="3000") as (process, address):
+    with served("--bundle", folder, LUBAN__SERVE__DRAIN_S="3000") as (process, address):
         process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + 30
         while httpx.get(f"{address}/ready").status_code == 200:
@@ -77,7 +57,7 @@ def test_a_second_signal_does_not_wait(folder: Path, sign: signal.Signals) -> No
 
 
 def test_a_bundle_is_served_with_settings_of_the_environment(folder: Path) -> None:
-    with running(folder, LUBAN__SERVE__MAX_ROWS="1") as (_, address):
+    with served("--bundle", folder, LUBAN__SERVE__MAX_ROWS="1") as (_, address):
         assert httpx.post(f"{address}/v1/predict", json={"rows": ASK["rows"] * 2}).status_code == 413
 
 

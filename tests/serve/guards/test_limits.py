@@ -259,7 +259,7 @@ def test_all_counts_are_counts(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_workers_share_one_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ..processes.test_workers import served
+    from ..command import served
     from ..tiny import write_tiny
 
     write_tiny(tmp_path / "tiny")
@@ -267,7 +267,7 @@ def test_workers_share_one_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("LUBAN__SERVE__LIMITS__REQUESTS__BURST", "30")
     each_anew = httpx.Limits(max_keepalive_connections=0)  # so that both workers are asked
     with (
-        served(tmp_path / "tiny", "--workers", "2") as (_, address),
+        served("--bundle", tmp_path / "tiny", "--workers", "2") as (_, address),
         httpx.Client(base_url=address, limits=each_anew) as client,
     ):
         statuses = [client.post("/v1/predict", json={"rows": []}).status_code for _ in range(60)]

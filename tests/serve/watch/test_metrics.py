@@ -31,13 +31,15 @@ from luban.serve.watch.scrape import merged, render
 from luban.serve.watch.tally import Tally
 from waiting import until
 
+from ..command import children, served
 from ..conftest import HandOrigin
 from ..deploying import ADA, House
-from ..processes.test_workers import ROWS, children, served
 from ..tiny import write_tiny
 
 PROMTOOL = shutil.which("promtool")
 ANY: Any = None
+
+ROWS = [{"text": "很好", "stars": 5}]
 
 
 def picked(version: int = 1, arm: str = "champion") -> Any:
@@ -222,7 +224,7 @@ def test_any_worker_tells_the_sum_of_all_also_after_one_was_killed(tmp_path: Pat
     write_tiny(tmp_path / "bundle")
     closing = {"connection": "close"}  # a connection for each request, so that both workers get some
     with (
-        served(tmp_path / "bundle", "--workers", "2") as (process, address),
+        served("--bundle", tmp_path / "bundle", "--workers", "2") as (process, address),
         httpx.Client(base_url=address, headers=closing) as client,
     ):
 
