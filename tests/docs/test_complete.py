@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-from luban.catalog import CATALOGS, GATES, Catalog
+from luban.catalog import CATALOGS, GATES, TARGETS, Catalog
+from luban.cli.main import app as cli
 from luban.evaluate.metrics import METRICS
 from luban.project import RESERVED
 from luban.serve.http.problems import KINDS
@@ -115,3 +118,19 @@ def test_links_lead_somewhere(document: Path) -> None:
 def _anchors(text: str) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_commands_that_are_named_anywhere_are_there() -> None:
+    """In pages, messages, and files that are written: `luban GROUP COMMAND`, and `luban COMMAND` in code."""
+    app: Any = typer.main.get_command(cli)
+    groups = {name: {*one.commands} for name, one in app.commands.items() if hasattr(one, "commands")}
+    groups["deploy"] |= set(TARGETS.names())
+    named = re.compile(rf"\bluban ({'|'.join(groups)})\s+([a-z][a-z-]*)|`luban ([a-z]+)")
+    sources = (path for path in (ROOT / "src").rglob("*") if path.suffix in {".py", ".j2", ".html", ".yaml"})
+    wrong = [
+        f"{path.name}: {match[0]}"
+        for path in (*DOCUMENTS, ROOT / "README.zh-CN.md", *sources)
+        for match in named.finditer(path.read_text("utf-8"))
+        if (match[2] not in groups[match[1]] if match[1] else match[3] not in app.commands)
+    ]
+    assert wrong == []
