@@ -25,14 +25,14 @@ TRAIN: dict[str, Any] = {
 def test_killed_between_folds(tmp_path: Path) -> None:
     whole = Tiny.made(tmp_path / "whole", train=TRAIN)
     began = time.monotonic()
-    undisturbed = whole.done("run", "--json")
+    undisturbed = whole.done("run", "--json", cold=True)
     seconds = time.monotonic() - began
     identity = undisturbed.events[-1]["version"]["identity"]
     chance = random.Random(4)
 
     def one(number: int) -> None:
         tiny = Tiny.made(tmp_path / str(number), train=TRAIN)
-        killed = tiny.killed_after(seconds * (0.2 + 0.6 * (number + chance.random()) / 8), "run", "--json")
+        killed = tiny.killed_after(seconds * (0.1 + 0.6 * (number + chance.random()) / 8), "run", "--json")
         assert killed.status in (-9, 0), killed.err
         before = tiny.results()
         answer = tiny.done("run", "--json")
