@@ -94,14 +94,15 @@ def test_a_signal_ends_it_in_good_order(folder: Path, sign: signal.Signals) -> N
         process.kill()
     assert (process.returncode, out) == (0, "returned\n")
     lines = [json.loads(line) for line in err.splitlines()]
-    assert [line["message"] for line in lines] == ["model loaded", "listening", "request", "stopped"]
-    assert lines[1]["server.address"] == address
+    told = ["model loaded", "model answers", "listening", "request", "stopped"]
+    assert [line["message"] for line in lines] == told
+    assert lines[2]["server.address"] == address
     assert {
         "http.request.method": "POST",
         "url.path": "/v1/predict",
         "http.response.status_code": 200,
         "http.request.id": "seen",
-    }.items() <= lines[2].items()
+    }.items() <= lines[3].items()
     assert "nobody-asked" not in err
     assert "很好" not in err
 

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from luban.policy.rules import Actor
+from luban.serve.guards.keyring import Keyring, NewKey
 from luban.serve.learning.feedback import MAX_ITEMS, read_item
 from luban.serve.learning.outcomes import Outcomes
 from luban.serve.learning.truths import Truth, keep
@@ -275,3 +277,17 @@ def test_readers_that_go_on_by_number_see_every_last_word(told: list[tuple[str, 
             seen[one.request_id] = (one.truth, one.figures)
         assert seen == expected
         ledger.close()
+
+
+def test_truths_may_be_for_operators_alone(tmp_path: Path) -> None:
+    home = released(tmp_path)
+    ring, ada = Keyring(home.ledger), Actor("ada")
+    keys = {role: ring.create(NewKey(role, role), ada)[0] for role in ("caller", "operator")}
+    item = {"feedback": [{"request_id": "asked", "truth": "good"}]}
+    with server(home, records={"feedback_role": "operator"}) as client:
+        for role, status in {"caller": 403, "operator": 200}.items():
+            for path in ("/v1/feedback", "/v1/models/reviews/feedback"):
+                assert client.post(path, json=item, headers={"x-api-key": keys[role]}).status_code == status
+        asked = client.post("/v1/predict", json={"rows": [{"text": "a"}]}, headers={"x-api-key": keys["caller"]})
+        assert asked.status_code == 200
+    home.ledger.close()

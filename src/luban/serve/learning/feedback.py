@@ -58,7 +58,7 @@ DESCRIBED = Operation(
     "Take the truth of answers that were given, or business figures; each item gets a result of its own.",
     takes=Body(object_of({"feedback": list_of(_ITEM)}), example=_example),
     gives=Body(object_of({"results": list_of(_RESULT), "request_id": TEXT, "joined": NUMBER}, ["results"], more=True)),
-    problems=(400, 408, 413, 415, 422, 429, 503),
+    problems=(400, 403, 408, 413, 415, 422, 429, 503),
 )
 
 
@@ -74,10 +74,9 @@ class Feedback:
 
     def routes(self) -> list[Route]:
         """What this file answers."""
-        return [
-            Route("POST", "/v1/feedback", self.take, describe=DESCRIBED),
-            Route("POST", "/v1/models/{model}/feedback", self.take, describe=DESCRIBED),
-        ]
+        role = self._config.records.feedback_role
+        paths = ("/v1/feedback", "/v1/models/{model}/feedback")
+        return [Route("POST", path, self.take, role, DESCRIBED) for path in paths]
 
     async def take(self, request: Request) -> Response:
         """Take the truth of answers that were given."""

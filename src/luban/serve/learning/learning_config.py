@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from luban.catalog import EXPLAINERS, Choice, Config, OneOf
+from luban.policy.rules import Role
 
 
 class RecordsConfig(Config):
@@ -26,6 +27,9 @@ class RecordsConfig(Config):
     """Most answers of one model that are kept; of more, the oldest are removed."""
     max_waiting: int = Field(20_000, ge=1)
     """Most rows that wait in memory while the ledger cannot be written; of more, the oldest are dropped."""
+    feedback_role: Role = "caller"
+    """Least role that may tell truths. Who may, may tell those of any answer of the models that it may ask: where
+    callers do not trust each other, give `operator`, and tell them from your own service."""
 
 
 class ReviewConfig(Config):
