@@ -77,6 +77,8 @@ def _released(project: Path, sets: list[str] | None, changes: dict[str, object])
 
     shop = open_workshop(project, sets)
     config = _with(shop.project.serve, changes)
+    if config.tls is not None:
+        config = config.model_copy(update={"tls": config.tls.seen_from(shop.folder)})
     return roster(shop.project.name, config, shop.home), config, shop.home
 
 

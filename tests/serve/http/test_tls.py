@@ -156,6 +156,15 @@ def test_a_renewed_certificate_is_used_at_once(address: str, authority: Authorit
         assert found.get("/health").status_code == 200
 
 
+def test_files_are_seen_from_the_project_and_missed_by_name(authority: Authority, tmp_path: Path) -> None:
+    cert, key = authority.make("server")
+    there = TlsConfig(cert=Path(cert.name), key=key).seen_from(cert.parent)
+    assert (there.cert, there.key, there.client_ca) == (cert, key, None)
+    Tls(there).close()
+    with pytest.raises(ServeError, match=r"`serve\.tls\.key` must be a file, but there is no `.*none\.key`"):
+        Tls(TlsConfig(cert=cert, key=Path("none.key")).seen_from(tmp_path))
+
+
 def test_half_a_pair_is_not_used(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
     cert, key = authority.make("server")
     tls = Tls(TlsConfig(cert=cert, key=key, reload_s=1000))

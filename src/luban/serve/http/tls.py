@@ -12,6 +12,7 @@ import logging
 import ssl
 import threading
 from pathlib import Path
+from typing import Self
 
 from pydantic import Field
 
@@ -32,6 +33,11 @@ class TlsConfig(Config):
     """Certificates of authorities in PEM: clients must then show one of theirs (mutual TLS)."""
     reload_s: float = Field(5.0, gt=0)
     """Seconds between two looks whether certificate or key have changed."""
+
+    def seen_from(self, folder: Path) -> Self:
+        """The same, with relative paths seen from a folder: the one of luban.yaml."""
+        files = {"cert": self.cert, "key": self.key, "client_ca": self.client_ca}
+        return self.model_copy(update={name: folder / path for name, path in files.items() if path is not None})
 
 
 class Tls:
@@ -80,6 +86,10 @@ class Tls:
         config, context = self._config, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
+        for name, path in (("cert", config.cert), ("key", config.key), ("client_ca", config.client_ca)):
+            if path is not None and not path.exists():
+                told = f"`serve.tls.{name}` must be a file, but there is no `{path}`."
+                raise ServeError(told, "Name one; how to make one for a trial stands in the guide, under guards.")
         try:
             context.load_cert_chain(config.cert, config.key, password=_no_password)
         except (OSError, ssl.SSLError, ValueError) as error:
