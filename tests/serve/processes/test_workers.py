@@ -118,10 +118,12 @@ def is_running(pid: int) -> bool:
 
 
 DIES = """
-import os, sys, json, pathlib
+import os, sys, json, pathlib, time
 worker = json.loads(os.environ["LUBAN_WORKER"])
 count = pathlib.Path(sys.argv[1]) / str(worker["index"])
 count.write_text(str(int(count.read_text()) + 1 if count.exists() else 1))
+while sys.argv[2] and worker["index"] == 1 and (count.parent / "0").read_text() != "3":
+    time.sleep(0.01)
 os.write(worker["ready_fd"], b"ready\\n")
 if worker["index"] == 0 and int(count.read_text()) < 3:
     sys.exit(7)
@@ -129,9 +131,11 @@ os.read(worker["alive_fd"], 1)
 """
 
 
-def test_one_that_dies_is_started_again_and_the_others_are_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("late", ["", "late"], ids=["all are ready", "one still starts"])
+def test_one_that_dies_is_started_again_and_the_others_are_left_alone(tmp_path: Path, late: str) -> None:
+    (tmp_path / "0").write_text("0")
     listening = socket.create_server(("127.0.0.1", 0))
-    supervisor = Supervisor([sys.executable, "-c", DIES, str(tmp_path)], 2, listening, os.environ, 1)
+    supervisor = Supervisor([sys.executable, "-c", DIES, str(tmp_path), late], 2, listening, os.environ, 1)
 
     def stop() -> None:
         until(lambda: (tmp_path / "0").exists() and (tmp_path / "0").read_text() == "3")
