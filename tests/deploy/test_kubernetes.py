@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -19,6 +22,8 @@ from luban.deploy.pods import name_of
 from luban.errors import ConfigError
 from luban.serve.config import ServeConfig
 from luban.serve.http.tls import TlsConfig
+
+from .running import program
 
 VERSIONS = ("1.29", "1.37")
 
@@ -142,3 +147,25 @@ def test_files_of_jobs_come_through() -> None:
 
     assert body(plan()) == str(8 * 2**20)
     assert body(plan(model_from="project")) == str(100 * 2**20)
+
+
+def file_of(one: dict[str, Any]) -> tuple[str, str]:
+    return one["kind"], one["metadata"]["name"]
+
+
+@pytest.mark.parametrize("namespace", ["default", "models"])
+def test_kubectl_puts_the_folder_together(namespace: str, tmp_path: Path) -> None:
+    """The part of `kubectl apply -k` that needs no cluster."""
+    kubectl = program("kubectl")
+    grpc = replace(plan(), serve=ServeConfig.model_validate({"grpc": {"port": 9000}}))
+    for file in Kubernetes(Kubernetes.Config(namespace=namespace, pull_secret="regcred")).files(grpc):
+        (tmp_path / file.path).write_text(file.text, "utf-8")
+    command = [kubectl, "kustomize", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env={"HOME": str(tmp_path)}, check=False)
+    assert done.returncode == 0, done.stderr
+    found = list(yaml.safe_load_all(done.stdout))
+    wanted = Kubernetes(Kubernetes.Config(namespace=namespace, pull_secret="regcred")).objects(grpc)
+    assert {one["metadata"]["namespace"] for one in found} == {namespace}
+    assert {file_of(one): one for one in found} == {file_of(one): json.loads(json.dumps(one)) for one in wanted}
+    (tmp_path / "service.yaml").unlink()
+    assert subprocess.run(command, capture_output=True, env={"HOME": str(tmp_path)}, check=False).returncode != 0
