@@ -20,7 +20,7 @@ from tests.serve.tiny import write_tiny
 
 from luban.cli.ray import Replica
 from luban.deploy.rayserve import Arguments, Ray
-from luban.errors import ConfigError
+from luban.errors import ConfigError, ServeError
 from luban.serve.config import ServeConfig
 from luban.serve.http.tls import TlsConfig
 from ports import free_port
@@ -90,12 +90,23 @@ async def _lived(replica: Replica) -> list[str]:
     return sent
 
 
+def test_a_replica_without_a_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's proxies listen on all addresses, and whoever asks without a key may do everything."""
+    write_tiny(tmp_path / "bundle")
+    given = Arguments(bundle=str(tmp_path / "bundle"))
+    with pytest.raises(ServeError, match="Without an API key"):
+        Replica(given)
+    monkeypatch.setenv("LUBAN__SERVE__NO_KEY", "true")
+    assert asyncio.run(_lived(Replica(given))) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
 def test_a_replica_says_which_settings_it_does_not_follow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_tiny(tmp_path / "bundle")
     monkeypatch.setenv("LUBAN__SERVE__GRPC__PORT", "9000")
     monkeypatch.setenv("LUBAN__SERVE__WORKERS", "4")
+    monkeypatch.setenv("LUBAN_API_KEY", "k" * 20)
     replica = Replica(Arguments(bundle=str(tmp_path / "bundle")))
     assert asyncio.run(_lived(replica)) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     said = [json.loads(line) for line in capfd.readouterr().err.splitlines()]

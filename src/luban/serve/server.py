@@ -53,6 +53,7 @@ COLLECT_AFTER = (20_000, 20, 20)
 KEEP_ALIVE_S = 5
 """Time after which a connection on which nothing comes is closed."""
 _CLOSE = (b"connection", b"close")
+_MAKE_KEY = f"Make one: `luban keys create`, or set {VARIABLE}. Or say --no-key to answer all who reach the port."
 
 
 def serve(
@@ -174,9 +175,15 @@ def application(
     environment: Mapping[str, str] | None = None,
     home: Home | None = None,
 ) -> Iterator[App]:
-    """The application alone, its models loaded, for another ASGI server to run. Raises as `serve` does."""
+    """The application alone, its models loaded, for another ASGI server to run. Raises as `serve` does.
+
+    Who reaches that server is not known here, so without an API key `no_key` must be said.
+    """
     door = Door.open(config, os.environ if environment is None else environment, home)
     door.start()
+    if not door and not config.no_key:
+        door.close()
+        raise ServeError("Without an API key another server may not answer for all who reach it.", _MAKE_KEY)
     with contextlib.closing(door), _loaded(origin, config, door, home) as app:
         yield app
 
@@ -199,7 +206,7 @@ def listen(config: ServeConfig, keys: Keys | Door) -> socket.socket:
     if not keys and not config.no_key and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
         raise ServeError(
             f"Without an API key the server listens on loopback only, but `host` is {config.host}.",
-            f"Make one: `luban keys create`, or set {VARIABLE}. Or say --no-key to answer all who reach the port.",
+            _MAKE_KEY,
         )
     try:
         return socket.create_server(address[:2], family=family, backlog=1024)

@@ -89,7 +89,7 @@ def test_examples_of_requests_are_answered(client: httpx.Client, document: dict[
 
 
 def test_every_route_is_described(origin: HandOrigin, bundle: FakeBundle, config: ServeConfig) -> None:
-    with application(origin, config, {}) as app:
+    with application(origin, config, {"LUBAN_API_KEY": "k" * 20}) as app:
         routes, served = app.router.routes, app.desk.fleet.live().now
         assert served is not None
         document = openapi(served, routes, ["reviews"], True)
