@@ -22,6 +22,7 @@ from luban.serve.fleet.origins import Lineup, Wanted
 from luban.serve.server import serving
 from luban.serve.watch.log import LOGGERS
 from luban.tasks.base import TaskOptions
+from waiting import BOUND_S
 
 SCHEMA = Schema.model_validate(
     {
@@ -64,6 +65,8 @@ class FakeBundle:
             task=SimpleNamespace(kind="binary"),
         )
         self.go_on = threading.Event()
+        self.waits = threading.Event()
+        """Set when a text "wait" has come."""
 
     def example_rows(self) -> list[dict[str, Any]]:
         return [{"text": "a rather long one, it's fine", "stars": 5.0}, {"text": "short", "stars": None}]
@@ -79,7 +82,8 @@ class FakeBundle:
 
     def _error(self, row: dict[str, Any]) -> str | None:
         if row.get("text") == "wait":
-            self.go_on.wait(10)
+            self.waits.set()
+            self.go_on.wait(BOUND_S)
         if row.get("text") == "explode":
             raise RuntimeError("a secret of the inside")
         if row.get("text") is None and row.get("stars") is None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from luban.serve.config import ServeConfig
 from luban.serve.http.direct import MAX_HEAD_BYTES
 from luban.serve.server import serving
+from waiting import BOUND_S
 
 from ..conftest import FakeBundle, HandOrigin
 
@@ -166,7 +167,7 @@ def test_one_that_waits_holds_back_those_behind_it(client: httpx.Client, bundle:
     asking = Asking(client)
     large = request(b'{"rows": [' + b'{"text": "wait"},' * 9 + b'{"text": "wait"}]}')
     asking.send(large + CASES["answer"])
-    time.sleep(0.1)
+    assert bundle.waits.wait(BOUND_S)
     bundle.go_on.set()
     assert asking.answer().count(b'"label"') == 10
     assert asking.answer().count(b'"label"') == 2
@@ -175,7 +176,7 @@ def test_one_that_waits_holds_back_those_behind_it(client: httpx.Client, bundle:
 def test_a_client_that_leaves_does_no_harm(client: httpx.Client, bundle: FakeBundle) -> None:
     asking = Asking(client)
     asking.send(request(b'{"rows": [' + b'{"text": "wait"},' * 9 + b'{"text": "wait"}]}'))
-    time.sleep(0.05)
+    assert bundle.waits.wait(BOUND_S)
     asking.socket.close()
     time.sleep(0.05)
     bundle.go_on.set()
@@ -225,13 +226,13 @@ def test_a_long_head_is_cut_off_on_a_kept_connection(client: httpx.Client) -> No
 
 
 def test_idle_connections_are_closed(origin: HandOrigin, bundle: FakeBundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("luban.serve.server.KEEP_ALIVE_S", 0.3)
+    monkeypatch.setattr("luban.serve.server.KEEP_ALIVE_S", 1.5)
     with serving(origin, ServeConfig(port=0), {}) as address, httpx.Client(base_url=address) as client:
         asking = Asking(client)
         for _ in range(3):
             asking.send(CASES["answer"])
             asking.answer()
-            time.sleep(0.2)  # Together longer than it may be idle.
+            time.sleep(0.6)  # Together longer than it may be idle.
         assert asking.is_closed()
 
 
@@ -239,7 +240,7 @@ def test_it_stops_while_a_direct_request_runs(origin: HandOrigin, bundle: FakeBu
     with serving(origin, ServeConfig(port=0), {}) as address, httpx.Client(base_url=address) as client:
         asking = Asking(client)
         asking.send(request(b'{"rows": [' + b'{"text": "wait"},' * 9 + b'{"text": "wait"}]}'))
-        time.sleep(0.1)
+        assert bundle.waits.wait(BOUND_S)
         threading.Timer(0.3, bundle.go_on.set).start()
     answer = asking.answer()
     assert answer.startswith(b"HTTP/1.1 200")
