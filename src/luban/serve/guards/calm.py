@@ -3,7 +3,7 @@
 How many are under way on average is what all answers took together over the time in which they were given (Little's
 law), so no request need be looked at to tell a calm moment from a busy one. Of calm moments' answers, each block
 gives a median and a 99th percentile, and what counts is the median over the last blocks: one block in which the
-machine did something else is no new calm, and a model that is slower is believed after half of them. A busy moment
+machine did something else is no new calm, and a model that is slower is believed after four of them. A busy moment
 teaches nothing, else a server that is slowly filled up would take its queue for its calm (what "Vegas" suffers from,
 Brakmo and Peterson, SIGCOMM 1994; Envoy's gradient controller lets few in now and then for the same reason).
 
@@ -17,14 +17,14 @@ from collections.abc import Sequence
 
 FEW_UNDER_WAY = 8.0
 """Requests under way, on average, up to which a moment is calm."""
-BLOCK, BLOCKS = 128, 9
+BLOCK, BLOCKS = 64, 7
 
 
 class Calm:
     """The running estimate, in seconds; None until a block is full.
 
     >>> calm = Calm()
-    >>> for _ in range(16):
+    >>> for _ in range(8):
     ...     calm.learn([0.01] * 8, lasted_s=1.0)
     >>> calm.median_s, calm.p99_s
     (0.01, 0.01)

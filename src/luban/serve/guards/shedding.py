@@ -53,10 +53,8 @@ OF_CALM_P99, OF_CALM_MEDIAN = 0.4, 1.25
 """What is learnt to be the target: the larger of these shares of a calm day's answers."""
 PATIENCE_S, PATIENCE_TIMES = 1.0, 10.0
 """Few callers wait no longer than this, or so many times a calm day's 99th percentile."""
-CROWDED_S = 0.1
-"""More than `free_concurrent` must be under way for so long: a burst passes, and so does what nobody waits for now."""
-PROBE_FIRST_S, PROBE_LAST_S, PROBE_S = 2.0, 64.0, 0.5
-"""When it is first tried, and at most how long after, each twice the last, whether callers limit themselves."""
+PROBE_FIRST_S, PROBE_TIMES, PROBE_LAST_S, PROBE_S = 5.0, 4.0, 80.0, 0.5
+"""When it is first tried whether callers limit themselves, each time so many times later, at most; and for how long."""
 LOOK_S, HARDLY_ANY, MANY = 1.0, 0.01, 4.0
 """How often it looks how many were sent away for one that was answered, and what is few and many of them."""
 IDLE_S = 5.0
@@ -89,7 +87,8 @@ class Shedding:
         """While it looks who would limit themselves: the bound before, and until when."""
         self._probe_after_s = PROBE_FIRST_S
         self._num_sent = self._num_answered = 0
-        self._look_at = self._probe_at = self._idle_since = self._crowded_since = float("inf")
+        self._look_at = self._probe_at = self._idle_since = float("inf")
+        self._answered_in_crowd = 0
         self.queue: Callable[[], tuple[int, float]] = lambda: (0, 0.0)
         """Small questions that wait for a thread, and how long it has been at work."""
 
@@ -151,7 +150,7 @@ class Shedding:
             self.calm.learn(self._taken, now - self._window_began)
         median, target = sorted(self._taken)[len(self._taken) // 2], self.target_s()
         if self._is_open:
-            if median > target and (self._is_crowded(now) or median > self._patience_s()):
+            if median > target and (self._is_crowded() or median > self._patience_s()):
                 # In one step: what comes in until the bound is right is late.
                 self._move(target / median)
                 self._is_open, self._probe_at, self._look_at = False, now + self._probe_after_s, now + LOOK_S
@@ -165,9 +164,13 @@ class Shedding:
         self._taken, self._has_shed, self._peak = [], False, self.under_way
         self._window_began = now
 
-    def _is_crowded(self, now: float) -> bool:
-        self._crowded_since = min(self._crowded_since, now) if self.under_way > self._free else float("inf")
-        return now - self._crowded_since >= CROWDED_S
+    def _is_crowded(self) -> bool:
+        """Whether more are under way than are free, and go on to be while as many are answered.
+
+        A burst passes meanwhile, and so do the questions of callers who have gone.
+        """
+        self._answered_in_crowd = self._answered_in_crowd + len(self._taken) if self.under_way > self._free else 0
+        return self._answered_in_crowd > self._free
 
     def _patience_s(self) -> float:
         return max(PATIENCE_S, PATIENCE_TIMES * (self.calm.p99_s or 0.0))
@@ -198,10 +201,11 @@ class Shedding:
 
     def _open(self) -> None:
         self._is_open, self._probe, self.limit = True, None, self._most
-        self._look_at = self._probe_at = self._idle_since = self._crowded_since = float("inf")
+        self._look_at = self._probe_at = self._idle_since = float("inf")
+        self._answered_in_crowd = 0
 
     def _end_probe(self) -> None:
         assert self._probe is not None
         self.limit, self._probe = self._probe[0], None
-        self._probe_after_s = min(2 * self._probe_after_s, PROBE_LAST_S)
+        self._probe_after_s = min(PROBE_TIMES * self._probe_after_s, PROBE_LAST_S)
         self._probe_at = time.monotonic() + self._probe_after_s
