@@ -229,6 +229,14 @@ class TestAuto:
         capacity(core)
         assert core.run(5, clients=250)[1] > 0
 
+    def test_one_long_pause_of_the_machine_sends_nobody_away(self, core: Core) -> None:
+        capacity(core)
+        core.run(2, clients=32)
+        core.slower = 200.0
+        core.run(0.01, clients=32)
+        core.slower = 1.0
+        assert core.run(5, clients=32)[1] == 0
+
     def test_few_who_wait_for_very_long_are_too(self, core: Core) -> None:
         capacity(core)
         core.slower = 50.0
@@ -323,7 +331,9 @@ class TestOverHttp:
         url = client.base_url
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(httpx.post, f"{url}/v1/predict", json=wait, timeout=20)
-            until(lambda: client.post("/v1/predict", json={"rows": []}).status_code == 503)
+            # Asking until it is refused might itself take the only place.
+            until(lambda: "luban_open_requests 1" in client.get("/metrics").text)
+            assert client.post("/v1/predict", json={"rows": []}).status_code == 503
             with socket.create_connection((url.host, url.port or 0), timeout=10) as connection:
                 connection.sendall(HEAD)
                 answer = connection.recv(65_536)

@@ -150,7 +150,7 @@ class Shedding:
             self.calm.learn(self._taken, now - self._window_began)
         median, target = sorted(self._taken)[len(self._taken) // 2], self.target_s()
         if self._is_open:
-            if median > target and (self._is_crowded() or median > self._patience_s()):
+            if self._is_crowded(median) and median > target:
                 # In one step: what comes in until the bound is right is late.
                 self._move(target / median)
                 self._is_open, self._probe_at, self._look_at = False, now + self._probe_after_s, now + LOOK_S
@@ -164,16 +164,15 @@ class Shedding:
         self._taken, self._has_shed, self._peak = [], False, self.under_way
         self._window_began = now
 
-    def _is_crowded(self) -> bool:
-        """Whether more are under way than are free, and go on to be while as many are answered.
+    def _is_crowded(self, median: float) -> bool:
+        """Whether more are under way than are free, or few wait for very long, all the while that as many are answered.
 
-        A burst passes meanwhile, and so do the questions of callers who have gone.
+        A burst passes meanwhile, a moment in which the machine did something else, and what nobody waits for now.
         """
-        self._answered_in_crowd = self._answered_in_crowd + len(self._taken) if self.under_way > self._free else 0
+        patience = max(PATIENCE_S, PATIENCE_TIMES * (self.calm.p99_s or 0.0))
+        lasts = self.under_way > self._free or median > patience
+        self._answered_in_crowd = self._answered_in_crowd + len(self._taken) if lasts else 0
         return self._answered_in_crowd > self._free
-
-    def _patience_s(self) -> float:
-        return max(PATIENCE_S, PATIENCE_TIMES * (self.calm.p99_s or 0.0))
 
     def _adjust(self, median: float, target: float, now: float) -> None:
         if median > target:
