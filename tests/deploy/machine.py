@@ -60,12 +60,16 @@ rm -rf "$root"/etc/systemd/system/* "$root"/etc/nginx/sites-enabled/* "$root"/et
 echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
 mkdir -p "$root/srv/deploy"
 mount --bind "$shared" "$root/srv/deploy"
-# Credentials are mounted by a child of systemd's in a namespace of its own, from where they must come back.
-mount --make-rshared "$root"
 hostname luban-test
 ip link set lo up
-exec chroot "$root" env -i container=luban PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-  /lib/systemd/systemd --unit=multi-user.target
+# No chroot: units with PrivateUsers= could not start in one.
+cd "$root"
+pivot_root . .
+umount -l .
+cd /
+# Credentials are mounted by a child of systemd's in a namespace of its own, from where they must come back.
+mount --make-rshared /
+exec env -i container=luban PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --unit=multi-user.target
 """
 _CLIENTS = """
 import json, ssl, sys
@@ -137,7 +141,7 @@ def _own_cgroups() -> list[Path]:
 @contextlib.contextmanager
 def machine(place: Path, shared: Path) -> Iterator[Machine]:
     """A machine that is up. `place` is an empty folder; `shared` is at `PLACE` on it."""
-    for name in ("unshare", "nsenter", "ip", "chroot"):
+    for name in ("unshare", "nsenter", "ip", "pivot_root"):
         program(name)
     if os.getuid() != 0 or not Path("/lib/systemd/systemd").exists():
         pytest.skip("a machine of its own takes root and systemd")

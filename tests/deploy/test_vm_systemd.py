@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from luban.bundle.bundle import Bundle
 from luban.deploy.base import Deployment
 from luban.deploy.pins import pins
 from luban.deploy.vm import Vm
+from luban.deploy.watch.target import Monitoring
 from luban.deploy.write import write
 from luban.serve.config import ServeConfig
 from serve.deploying import House
@@ -209,12 +211,43 @@ def test_servers_that_follow_a_ledger_with_a_backup_that_comes_back(installed: I
     assert on.said("stat", "-c", "%U %a", f"/var/backups/luban/{made}") == "luban 700"
 
 
+def commands_of(installed: Installed, heading: str) -> list[str]:
+    """The commands below a heading of the written README."""
+    section = (
+        (installed.shared / "vm/README.md").read_text("utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    )
+    return [line.strip() for line in section.splitlines() if line.startswith("    ")]
+
+
+def test_figures_and_alerts_as_the_readme_says(installed: Installed) -> None:
+    program("prometheus"), program("prometheus-alertmanager")
+    settings = Monitoring.Config(servers=("127.0.0.1:8001", "127.0.0.1:8002"), key_file="/etc/prometheus/luban.key")
+    write(installed.shared / "watch", Monitoring(settings).files(plan(host=HOST)))
+    first, *commands = commands_of(installed, "Figures and alerts")
+    assert first.startswith("apt-get install"), "which has been done: this machine's programs are there"
+    for command in commands:
+        installed.on.run("bash", "-c", f"cd watch && {command}")
+
+    def said(path: str) -> Any:
+        done = installed.on.run("curl", "--silent", f"http://127.0.0.1:{path}", check=False)
+        return json.loads(done.stdout or "null")
+
+    def both_are_up() -> bool:
+        found = said("9090/api/v1/query?query=up")
+        return found is not None and [one["value"][1] for one in found["data"]["result"]] == ["1", "1"]
+
+    until(both_are_up, "both servers' figures")
+    told = said("9090/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
+    assert [one["url"] for one in told] == ["http://127.0.0.1:9093/api/v2/alerts"]
+    assert said("9093/api/v2/status")["config"]["original"].count("receiver: owner") == 1
+
+
 def test_taken_away_as_the_readme_says(installed: Installed) -> None:
-    text = (installed.shared / "vm/README.md").read_text("utf-8")
-    commands = [line.strip() for line in text.partition("## Taken away")[2].splitlines() if line.startswith("    ")]
+    installed.on.run("systemctl", "disable", "--now", "luban-backup.timer", check=False)  # of the other way's README
+    commands = commands_of(installed, "Taken away")
     assert len(commands) == 4
     for command in commands:
-        installed.on.run("bash", "-c", command.replace("'luban@*'", "'luban@*' luban-backup.timer"))
+        installed.on.run("bash", "-c", command)
     assert installed.on.run("ls", "/opt/luban", check=False).returncode != 0
     units = installed.on.said("systemctl", "list-units", "--no-legend", "--no-pager", "--all", "luban*")
     assert not re.search(r"\bactive\b", units), units
