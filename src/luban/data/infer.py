@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from luban.catalog import FEATURES, nearest
+from luban.data.binary import data_uri
 from luban.data.config import ColumnConfig
 from luban.data.schema import Column, Role
 from luban.data.sources.base import RawBatch
@@ -162,7 +163,7 @@ def guess(present: Sequence[Any], steps: Sequence[Cleaner] = ()) -> tuple[str, s
         return CLASSES, "nothing in the sample to judge by", {}
     texts = [as_text(value) for value in present]
     best, score, why, settings = CLASSES, 0.0, "nothing else fits", {}
-    for kind in FEATURES.usable():
+    for kind in _candidates(present):
         sample = suited(texts, kind, steps)
         if len(sample) < _LEFT * len(texts):
             continue
@@ -170,6 +171,13 @@ def guess(present: Sequence[Any], steps: Sequence[Cleaner] = ()) -> tuple[str, s
         if found is not None and found.score > score:
             best, score, why, settings = kind, found.score, found.reason, found.settings
     return best, why, settings
+
+
+def _candidates(present: Sequence[Any]) -> Sequence[str]:
+    """The column types to ask: of bytes those that keep bytes, else all."""
+    if not isinstance(present[0], bytes):
+        return FEATURES.usable()
+    return [kind for kind in FEATURES.usable() if pa.types.is_large_binary(FEATURES.resolve(kind).storage)]
 
 
 def suited(texts: Sequence[str], kind: str, steps: Sequence[Cleaner]) -> list[str]:
@@ -201,7 +209,7 @@ def as_text(value: Any) -> str:
         return value.isoformat()
     if isinstance(value, (list, dict)):
         return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
+    return data_uri(value) if isinstance(value, bytes) else str(value)
 
 
 def _target(kind: str, reason: str, present: Sequence[Any]) -> tuple[str, str]:

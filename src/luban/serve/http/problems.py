@@ -29,6 +29,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "not-now": (409, "That cannot be done now."),
     "too-large": (413, "The body is too large."),
     "too-many-rows": (413, "There are too many rows in one request."),
+    "too-many-pixels": (413, "There are too many pixels in one request."),
     "not-json-type": (415, "The body must be sent as JSON."),
     "wrong-shape": (422, "The body is JSON, but not what this model is asked with."),
     "too-many-jobs": (429, "Too many jobs of this caller wait."),
