@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import struct
 import warnings
 import zlib
 
 import numpy as np
+import PIL.Image
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image as pil
 
 from luban.data.binary import data_uri, from_text, media_type
 from luban.errors import BadValue
@@ -29,7 +30,7 @@ PHOTO = rng.integers(0, 256, (40, 60, 3)).astype(np.uint8)
 def encoded(pixels: np.ndarray, kind: str = "PNG", **settings: object) -> bytes:
     """A picture file."""
     out = io.BytesIO()
-    pil.fromarray(pixels).save(out, kind, **settings)
+    PIL.Image.fromarray(pixels).save(out, kind, **settings)
     return out.getvalue()
 
 
@@ -118,8 +119,7 @@ def test_damaged_files_are_read_or_refused_and_nothing_else(data: st.DataObject)
     feature = Image()
     try:
         value = feature.parse_value(bytes(whole))
-    except BadValue as refused:
-        assert refused.message
+    except BadValue:
         return
     assert value is None or value == bytes(whole)
     if value is not None:
@@ -136,10 +136,8 @@ def test_any_bytes_go_through_text_and_back(data: bytes) -> None:
 @given(st.text(max_size=60))
 @settings(deadline=None)
 def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
+    with contextlib.suppress(BadValue):
         Image().parse_value(text)
-    except BadValue as refused:
-        assert refused.message
 
 
 def test_a_camera_held_otherwise_gives_the_same_picture() -> None:
@@ -147,7 +145,7 @@ def test_a_camera_held_otherwise_gives_the_same_picture() -> None:
     upright[:5, :10] = (255, 0, 0)
     turns = {1: upright, 3: upright[::-1, ::-1], 6: np.rot90(upright), 8: np.rot90(upright, -1), 2: upright[:, ::-1]}
     for orientation, stored in turns.items():
-        exif = pil.Exif()
+        exif = PIL.Image.Exif()
         exif[0x0112] = orientation
         found = np.asarray(decoded(encoded(np.ascontiguousarray(stored), exif=exif), 10_000))
         assert np.array_equal(found, upright), orientation
@@ -164,7 +162,7 @@ def test_modes_become_rgb() -> None:
 
 def test_the_first_frame_counts() -> None:
     out = io.BytesIO()
-    frames = [pil.fromarray(np.full((8, 8), shade, np.uint8)) for shade in (10, 200)]
+    frames = [PIL.Image.fromarray(np.full((8, 8), shade, np.uint8)) for shade in (10, 200)]
     frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
     assert np.asarray(decoded(out.getvalue(), 100)).max() == 10
 
@@ -276,8 +274,8 @@ def test_small_pictures_for_people() -> None:
     large = encoded(rng.integers(0, 256, (300, 500, 3)).astype(np.uint8), "JPEG")
     small = Image().picture(large)
     assert small is not None
-    assert pil.open(io.BytesIO(small)).size == (96, 58)
-    assert pil.open(io.BytesIO(thumbnail(PNG, 96, 10_000))).size == (60, 40)
+    assert PIL.Image.open(io.BytesIO(small)).size == (96, 58)
+    assert PIL.Image.open(io.BytesIO(thumbnail(PNG, 96, 10_000))).size == (60, 40)
     assert Image().picture(None) is None
 
 
