@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from luban.data.infer import as_text
 from luban.data.binary import shown
+from luban.data.infer import as_text
 from luban.data.rows import row_hashes
 from luban.data.schema import Column
 from luban.prepare.base import RowStep

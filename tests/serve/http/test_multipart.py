@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from luban.serve.http.forms import Part, _parts, read_form
 from luban.serve.http.problems import Problem
 from luban.serve.question import ANYBODY, Entry
+from waiting import until
 
-from ..kept import ask, server, until
+from ..kept import ask, server
 from ..pictured import DARK, LIGHT, b64, pictured, png
 
 PATH = "/v1/predict"

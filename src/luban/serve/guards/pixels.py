@@ -24,7 +24,7 @@ class Pixels:
         self._limit = config.max_pixels
 
     def inspect(self, question: Question, served: Served, faults: list[str | None]) -> None:
-        """Raise Problem where they are too many."""
+        """Raise Problem where they are too many; a row of a job gets that as its error."""
         if not served.files:
             return
         features = served.bundle.preprocess.features
@@ -32,7 +32,9 @@ class Pixels:
         for row, fault in zip(question.rows, faults, strict=True):
             if fault is None:
                 total += sum(features[name].unfolds(row[name]) for name in served.files if name in row)
-            if total > self._limit:
+            if total > self._limit and question.background:
+                faults[0] = f"the pictures of a row must have at most {self._limit:,} pixels, but have {total:,}"
+            elif total > self._limit:
                 raise Problem(
                     "too-many-pixels",
                     f"The pictures of one request must have at most {self._limit:,} pixels together, "

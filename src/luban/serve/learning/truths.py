@@ -132,7 +132,7 @@ def _in_words(value: object) -> str:
 
 def in_order(value: object) -> str:
     """The same with keys as they came: an answer begins with what is answered, a row stands as its columns do."""
-    return orjson.dumps(value, default=str, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    return orjson.dumps(value, default=_in_words, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
 def _merged(there: Row[Any] | None, told: Truth) -> tuple[str | None, str]:
