@@ -7,16 +7,15 @@ Each part is named like a column: a part with a file name is that file, another 
 it is the JSON of all rows; a value `{"file": "name"}` in it stands for the file part of that name, and nothing else may
 be sent beside but `options` (JSON) and `explain` (true or false), which any form may have.
 
-Decided here: a foreign page in a browser can send a form without being asked first, which it cannot do with JSON, so
-a form that says that it comes from another origin is refused. Parts, their headers and the body have limits. Bytes are
-parsed by python-multipart; nothing is written to disk.
+Decided here: parts, their headers and the body have limits; bytes are parsed by python-multipart; nothing is written to
+disk. A foreign page in a browser can send a form without being asked first, which it cannot do with JSON: a server
+without keys does not answer it (`local.py`), and a key no page can add.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -58,12 +57,8 @@ def is_form(request: Request) -> bool:
     return request.header("content-type")[: len(MEDIA_TYPE)].lower() == MEDIA_TYPE
 
 
-def check_origin(request: Request) -> None:
-    """Raises Problem where a page of another origin sends the form, or where it is encoded."""
-    origin = request.header("origin")
-    if origin and urlsplit(origin).netloc.lower() != request.header("host").lower():
-        detail = f"A form of another origin is not read, but it comes from {origin[:200]}."
-        raise Problem("not-json-type", detail, "Send JSON, which browsers ask for first, or send it from your server.")
+def check_form(request: Request) -> None:
+    """Raises Problem where the form is encoded."""
     coding = request.header("content-encoding")
     if coding.lower() not in ("", "identity"):
         raise Problem("not-json-type", f"The body must not be encoded, but got {coding[:80]}.", "Do not compress it.")

@@ -12,7 +12,7 @@ from luban.serve.config import ServeConfig
 from luban.serve.desk import Admission, Desk, Pending
 from luban.serve.http.asking import read, write
 from luban.serve.http.forms import MEDIA_TYPE as FORM
-from luban.serve.http.forms import check_origin, is_form, read_form
+from luban.serve.http.forms import check_form, is_form, read_form
 from luban.serve.http.operations import NUMBER, TEXT, WHOLE, Body, Json, Operation, ref
 from luban.serve.http.problems import Problem
 from luban.serve.http.routes import Route
@@ -85,7 +85,7 @@ class Predicting:
 
     def enter(self, request: Request) -> Asked:
         """Look at the head. Raises Problem."""
-        (check_origin if is_form(request) else check_type)(request)
+        (check_form if is_form(request) else check_type)(request)
         entry = entry_of(request, self._desk)
         deadline = deadline_of(request)
         return Asked(entry, deadline, self._desk.admit(entry))
