@@ -283,3 +283,14 @@ def test_how_much_it_unfolds_to() -> None:
     assert Image().unfolds(PNG) == Image().unfolds(data_uri(PNG)) == 2_400
     assert Image().unfolds(bomb(6_000, 5_000)) == 30_000_000
     assert Image().unfolds("hello") == Image().unfolds(None) == Image().unfolds(3) == 0
+
+
+def test_a_large_jpeg_is_seen_as_well_without_being_unpacked_whole() -> None:
+    smooth = np.asarray(PIL.Image.fromarray(PHOTO[::8, ::8]).resize((1600, 1200), PIL.Image.Resampling.BICUBIC))
+    data = encoded(smooth, "JPEG", quality=95)
+    assert Look().open(data).size == (200, 150)
+    assert decoded(data, 10_000_000).size == (1600, 1200)
+    whole = np.asarray(decoded(data, 10_000_000).resize((32, 32), PIL.Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(Look().see(data) - whole).max() <= 4
+    with pytest.raises(BadValue, match="cut short"):
+        Image().parse_value(data[:-2000])

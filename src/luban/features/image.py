@@ -135,7 +135,7 @@ class Image(Feature):
             raise BadValue(f"is a {type(raw).__name__}, not a picture")
         if not data:
             return None
-        decoded(data, self.config.max_pixels)
+        self.look.open(data)
         return data
 
     def is_plain(self, raw: Any, parsed: Value) -> bool:

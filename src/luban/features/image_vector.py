@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from luban.catalog import Config
 from luban.features.base import Encoder, EncoderState, Value
 from luban.features.kinds import Encoded, Kind, VectorConfig
 from luban.features.picture import decoded, resized
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 CELL, DIRECTIONS, CLIP = 8, 9, 0.2
 MAX_PIXELS = 50_000_000
@@ -50,9 +53,13 @@ class Look:
         """Entries that tell of edges."""
         return (self.height // CELL - 1) * (self.width // CELL - 1) * 4 * DIRECTIONS
 
+    def open(self, data: bytes) -> Image:
+        """The picture, no smaller than is needed to see it well. Raises BadValue."""
+        return decoded(data, self.max_pixels, 2 * max(self.height, self.width))
+
     def see(self, data: bytes) -> np.ndarray:
         """Pixels [height, width, 3] uint8. Raises BadValue."""
-        return resized(decoded(data, self.max_pixels), self.height, self.width)
+        return resized(self.open(data), self.height, self.width)
 
 
 class ImageVector(Encoder):

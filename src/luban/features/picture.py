@@ -39,10 +39,16 @@ def size_of(data: bytes, max_pixels: int) -> tuple[int, int]:
         return image.size
 
 
-def decoded(data: bytes, max_pixels: int) -> Image:
-    """The whole picture upright, in RGB. Raises BadValue with the reason."""
+def decoded(data: bytes, max_pixels: int, side: int = 0) -> Image:
+    """The whole picture upright, in RGB. Raises BadValue with the reason.
+
+    Of a JPEG that is larger, no more need be made of it than a picture whose sides are `side` or longer: a phone's
+    photo then takes about half the time, and all of the file is read nevertheless.
+    """
     with _opened(data, max_pixels) as image:
         try:
+            if side:
+                image.draft(None, (side, side))
             image.load()
             return _plain(_upright(image))
         except Exception as error:  # hostile bytes make decoders raise whatever there is

@@ -6,6 +6,7 @@ import io
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -185,6 +186,22 @@ def test_a_form_of_a_foreign_page_is_refused(api: httpx.Client) -> None:
 
 def test_other_paths_take_no_forms(api: httpx.Client) -> None:
     assert problem(api.post("/v1/feedback", files={"image": ("a", LIGHT)}), 415)
+
+
+def test_other_columns_are_marked_without_decoding_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from luban.bundle.bundle import Bundle
+    from luban.serve.guards.outside import Bounds
+
+    from ..pictured import write_pictured
+
+    write_pictured(tmp_path / "bundle")
+    bundle = Bundle.load(tmp_path / "bundle")
+    monkeypatch.setattr("luban.features.image_vector.decoded", lambda *given: pytest.fail("decoded on the event loop"))
+    stars = {"missing": False, "range": [1, 5]}
+    bounds = Bounds(bundle, {"image": {"missing": False}, "stars": stars})
+    assert bounds.outside({"image": LIGHT, "stars": 9.0}) == ["stars: 9 is above 5, the largest in training"]
+    assert bounds.outside({"image": LIGHT}) == ["stars: is missing, as it never was in training"]
+    assert bounds.outside({"image": LIGHT, "stars": 3.0}) == []
 
 
 def test_records_keep_files_as_text(api: httpx.Client) -> None:

@@ -52,7 +52,7 @@ def read_parquet(places: list[Place], batch_rows: int) -> Iterator[RawBatch]:
                 yield RawBatch(pa.RecordBatch.from_arrays(columns, schema=schema))
 
 
-def _fitting(file: pq.ParquetFile, batch_rows: int) -> int:
+def _fitting(file: Any, batch_rows: int) -> int:
     """Rows of a batch: fewer than asked where they are long, as rows with pictures are."""
     about = file.metadata
     size = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))

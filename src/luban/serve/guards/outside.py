@@ -93,6 +93,10 @@ class Bounds:
         self._bundle = bundle
         self._columns = {name: _Column(columns[name]) for name in bundle.preprocess.names if name in columns}
         self._ranges = [(name, *column.range) for name, column in self._columns.items() if column.range is not None]
+        import pyarrow as pa
+
+        features = bundle.preprocess.features
+        self._files = {name for name in features if pa.types.is_large_binary(features[name].storage)}
         self._others = {name for name, column in self._columns.items() if column.range is None}
 
     @classmethod
@@ -120,8 +124,12 @@ class Bounds:
         doubtful = [name for name in columns if name in look and not columns[name].looks_inside(row.get(name))]
         if not doubtful:
             return []
-        parsed = self._bundle.values([row])
-        if parsed.errors[0] is not None:
+        # Files are not judged by these bounds, and decoding them takes too long for the event loop.
+        from luban.bundle.preprocess import NO_INPUT
+
+        files = self._files
+        parsed = self._bundle.values([{n: v for n, v in row.items() if n not in files} if files else row])
+        if parsed.errors[0] is not None and not (files and parsed.errors[0] == NO_INPUT):
             return []  # It gets that error.
         reasons: list[str] = []
         for name in doubtful:
