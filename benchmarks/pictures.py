@@ -2,7 +2,7 @@
 
     python -m benchmarks.pictures [--rows 6000] [--seeds 2] [--quick]
 
-Handwritten digits of scikit-learn's wheel (1,797, 8 × 8) and the first of Fashion-MNIST's training pictures (28 × 28), as
+Handwritten digits of scikit-learn (1,797 of 8 × 8) and the first of Fashion-MNIST's training pictures (28 × 28), as
 Debian ships them; both are written as PNG files, a folder a class, and `luban run` is told nothing but the
 family: `models: [linear]`. The peer gets the decoded pixels, standardised, with the C of 0.001 to 1 that is best on the
 validation rows, and is then fitted on training and validation rows. So what is measured is the vector that a
