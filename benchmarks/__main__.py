@@ -27,6 +27,7 @@ BENCHMARKS = (
     "reviews",
     "reviews_neural",
     "tables",
+    "pictures",
     "near_duplicates",
     "prepare_rows",
     "ngrams",

@@ -49,7 +49,7 @@ def parsing_is_idempotent(component: Any) -> None:
 def parsing_in_bulk_agrees(component: Any) -> None:
     """`parse` gives what `parse_value` gives, value by value, and the same reasons."""
     feature = component()
-    raw = [*POOL, None, *POOL]
+    raw = [*POOL, None, *POOL, *getattr(feature, "samples", ())]
     parsed = feature.parse(pa.array(raw, pa.string()))
     assert parsed.values.type == feature.storage
     for position, (value, found) in enumerate(zip(raw, parsed.values.to_pylist(), strict=True)):

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from luban.client.jobs import JobsOfServer
-from luban.client.wire import Ask, Refused, Unreachable, Wire
+from luban.client.wire import Ask, Refused, Unreachable, Wire, as_json
 
 Row: TypeAlias = Mapping[str, object]
 Fact: TypeAlias = Mapping[str, Any]
@@ -104,7 +104,8 @@ class Client:
         """One answer a row, in order.
 
         `model`: one of several; `explain`: with reasons; `sticky`: a key by which a test or canary keeps a user at
-        one version; `request_id`: your own, for feedback. NaN is not JSON: give None for what is missing.
+        one version; `request_id`: your own, for feedback. NaN is not JSON: give None for what is missing. A value that
+        is bytes, or the path of a file (`pathlib.Path`), is sent as base64: pictures.
         """
         told: dict[str, Any] = {"rows": list(rows)}
         if options is not None:
@@ -113,7 +114,7 @@ class Client:
             told["explain"] = True
         named = {"X-Sticky-Key": sticky, "X-Request-ID": request_id}
         headers = {**_JSON, **{name: value for name, value in named.items() if value}}
-        body = json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
+        body = as_json(told)
         got = self._wire.ask(Ask("POST", _of(model, "predict"), {}, body, None, headers), timeout_s).json()
         own = {name: got.pop(name) for name in ("answers", "model", "version", "identity", "request_id")}
         return Answers(**own, more=got)

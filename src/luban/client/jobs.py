@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from luban.client.wire import Ask, Wire
+from luban.client.wire import Ask, Wire, as_json
 from luban.errors import DataError, ServeError
 
 MEDIA_TYPES = {
@@ -86,7 +86,7 @@ class JobsOfServer:
             more = {"options": options, "model": model or None, "version": version, "sticky": sticky or None}
             told = {"rows": list(source), **{name: value for name, value in more.items() if value is not None}}
             headers = {**once, "Content-Type": "application/json"}
-            body = json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
+            body = as_json(told)
             return _job(self._wire.ask(Ask("POST", "/v1/jobs", query, body, None, headers), UPLOAD_S).json())
         path = Path(source)
         media_type = MEDIA_TYPES.get(path.suffix.lower())

@@ -8,6 +8,7 @@ ends with the time that the caller gives, of which the server is told what is le
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
@@ -190,6 +191,19 @@ class Wire:
             with self._lock:
                 self._all.append(found)
         return found
+
+
+def as_json(told: Mapping[str, Any]) -> bytes:
+    """A body of JSON; bytes, and files that a path names, as base64. NaN raises ValueError."""
+    return json.dumps(told, ensure_ascii=False, allow_nan=False, default=_base64).encode()
+
+
+def _base64(value: object) -> str:
+    if isinstance(value, Path):
+        value = value.read_bytes()
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError(f"a value must be text, a number, true, false, None, bytes or a path, not {type(value)}")
+    return base64.b64encode(value).decode("ascii")
 
 
 def _refused(got: Got) -> Refused:

@@ -28,7 +28,7 @@ class ColumnConfig(Config):
     """What is stated of one column; whatever is not stated is inferred."""
 
     type: str | None = None
-    """Name of a column type: text, category, number, time, tags or a plug-in's."""
+    """Name of a column type: text, category, number, time, tags, image or a plug-in's."""
     role: Role | None = None
     """What the column is for; input where nothing else is known."""
     settings: dict[str, Any] = Field(default_factory=dict)

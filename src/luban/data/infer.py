@@ -4,8 +4,8 @@ Decided here: types are judged by the column types themselves on a sample, the s
 the catalog where two are equally sure. What is stated is never changed. A target of few distinct values
 is a category, whatever its values look like. An id is a column of unique values that is named like one, or
 that counts rows. Every conclusion comes with its reason. Does not know column types, but for the names of
-those that roles ask for. Objects, lists in lists and bytes are carried along, not learnt from, unless somebody says
-how they are to be read: an object's fields are columns that were not written as such.
+those that roles ask for. Objects, lists in lists and bytes that are no pictures are carried along, not learnt from,
+unless somebody says how they are to be read: an object's fields are columns that were not written as such.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from luban.catalog import FEATURES, nearest
+from luban.data.binary import data_uri
 from luban.data.config import ColumnConfig
 from luban.data.schema import Column, Role
 from luban.data.sources.base import RawBatch
@@ -42,7 +43,7 @@ _FLATTEN = {
     "objects": "write each of their fields as a column of its own",
     "lists of lists or objects": "write what is in them as columns of their own",
     "lists of decimal numbers": "write each number as a column of its own",
-    "bytes": "write them as text, or as numbers",
+    "bytes": "write them as text, as numbers or as pictures (PNG, JPEG, WebP, BMP, GIF)",
 }
 _MANY = 50
 """From so many rows on it means something that all values of a column differ."""
@@ -103,9 +104,9 @@ def _column(
     if stated is not None and stated.type is not None:
         column = Column(name=name, type=stated.type, role=role or "input", settings=stated.settings)
         return Conclusion(column, "stated", role is not None)
-    if role is None and (why := structured(present)):
-        return Conclusion(Column(name=name, type=CLASSES, role="meta"), why, False)
     kind, reason, settings = guess(present, steps)
+    if role is None and not _keeps_bytes(kind) and (why := structured(present)):
+        return Conclusion(Column(name=name, type=CLASSES, role="meta"), why, False)
     if role == "target":
         guessed = kind
         kind, reason = _target(kind, reason, present)
@@ -162,7 +163,7 @@ def guess(present: Sequence[Any], steps: Sequence[Cleaner] = ()) -> tuple[str, s
         return CLASSES, "nothing in the sample to judge by", {}
     texts = [as_text(value) for value in present]
     best, score, why, settings = CLASSES, 0.0, "nothing else fits", {}
-    for kind in FEATURES.usable():
+    for kind in _candidates(present):
         sample = suited(texts, kind, steps)
         if len(sample) < _LEFT * len(texts):
             continue
@@ -170,6 +171,17 @@ def guess(present: Sequence[Any], steps: Sequence[Cleaner] = ()) -> tuple[str, s
         if found is not None and found.score > score:
             best, score, why, settings = kind, found.score, found.reason, found.settings
     return best, why, settings
+
+
+def _candidates(present: Sequence[Any]) -> Sequence[str]:
+    """The column types to ask: of bytes those that keep bytes, else all."""
+    if not isinstance(present[0], bytes):
+        return FEATURES.usable()
+    return [kind for kind in FEATURES.usable() if _keeps_bytes(kind)]
+
+
+def _keeps_bytes(kind: str) -> bool:
+    return bool(pa.types.is_large_binary(FEATURES.resolve(kind).storage))
 
 
 def suited(texts: Sequence[str], kind: str, steps: Sequence[Cleaner]) -> list[str]:
@@ -201,7 +213,7 @@ def as_text(value: Any) -> str:
         return value.isoformat()
     if isinstance(value, (list, dict)):
         return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
+    return data_uri(value) if isinstance(value, bytes) else str(value)
 
 
 def _target(kind: str, reason: str, present: Sequence[Any]) -> tuple[str, str]:

@@ -18,6 +18,15 @@ SAMPLE_ROWS, MAX_DISTINCT, NUM_TOP = 10_000, 1_000, 10
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
+def is_binary(kind: pa.DataType) -> bool:
+    """Whether values are bytes.
+
+    >>> is_binary(pa.large_binary()), is_binary(pa.string())
+    (True, False)
+    """
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
 class ColumnProfile:
     """Figures of one column.
 
@@ -44,8 +53,13 @@ class ColumnProfile:
         self.missing += column.null_count
         if column.null_count == len(column):
             return
-        self._count(column)
         kind = column.type
+        if is_binary(kind):
+            self._counts = None  # files are long, and seldom twice the same
+            self._what = "bytes"
+            self._figures(pc.binary_length(column), keys)
+            return
+        self._count(column)
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             self._what = "length"
             self._figures(pc.utf8_length(column), keys)
@@ -104,7 +118,7 @@ class ColumnProfile:
             ordered = sorted(self._counts.items(), key=lambda item: (-item[1], str(item[0])))
             found["top"] = [[str(value), count] for value, count in ordered[:NUM_TOP]]
         if self._min is not None:
-            prefix = "length_" if self._what == "length" else ""
+            prefix = f"{self._what}_" if self._what in ("length", "bytes") else ""
             found[f"{prefix}min"], found[f"{prefix}max"] = _plain(self._min), _plain(self._max)
             if self._present:
                 found[f"{prefix}mean"] = mean = self._sum / self._present

@@ -23,7 +23,7 @@ class Column(Config):
     name: str = Field(min_length=1)
     """Name as it stands in the source."""
     type: str
-    """Name of a column type: text, category, number, time, tags or a plug-in's."""
+    """Name of a column type: text, category, number, time, tags, image or a plug-in's."""
     role: Role = "input"
     """input: learnt from. target: predicted. id: names the row. subject: the person it is about.
     group: rows that belong together. weight: how much a row counts. time: when it was so. meta:

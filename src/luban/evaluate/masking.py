@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from luban.data.binary import shown as of_bytes
+
 MAX_CHARACTERS = 300
 _PATTERNS = (
     ("[e-mail]", re.compile(r"[\w.+-]+[@＠][\w-]+(?:\.[\w-]+)+")),
@@ -39,5 +41,7 @@ def shown(value: object) -> str | None:
     """
     if value is None:
         return None
+    if isinstance(value, bytes):
+        return str(of_bytes(value))
     text = masked(f"{value:.12g}" if isinstance(value, float) else str(value))
     return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 1]}…"

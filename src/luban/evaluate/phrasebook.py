@@ -41,7 +41,10 @@ CHINESE: tuple[tuple[str, str], ...] = (
     ("write each of their fields as a column of its own", "请把每个字段写成单独的列"),
     ("write what is in them as columns of their own", "请把其中的内容写成单独的列"),
     ("write each number as a column of its own", "请把每个数写成单独的列"),
-    ("write them as text, or as numbers", "请写成文本或数字"),
+    (
+        "write them as text, as numbers or as pictures (PNG, JPEG, WebP, BMP, GIF)",
+        "请写成文本、数字或图片（PNG、JPEG、WebP、BMP、GIF）",
+    ),
     (
         "Column `{column}`: {count} values cannot be read and count as missing.",
         "列 `{column}`：{count} 个值无法读取，按缺失处理。",

@@ -120,7 +120,9 @@ class Look:
         """The errors to read, as JSON; None where none are wanted."""
         if not config.worst:
             return None
-        return errors(self.rows, self.labels, config.worst, self.test.fetch).to_json()
+        features = self.bundle.preprocess.features
+        picture = lambda name, value: features[name].picture(value)  # noqa: E731
+        return errors(self.rows, self.labels, config.worst, self.test.fetch, picture).to_json()
 
     def _sample(self, count: int) -> Sample:
         chosen = self.test.sample(count, self.seed)

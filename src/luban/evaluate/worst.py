@@ -13,13 +13,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
+from luban.data.binary import data_uri
 from luban.evaluate.masking import shown
 from luban.evaluate.records import DECIMALS, Record
 from luban.evaluate.scored import KNOWS_ANSWERS, KNOWS_LABELS, KNOWS_VALUES, Scored
 
 Fetch = Callable[[np.ndarray], list[dict[str, Any]]]
 """Rows at positions [n], ascending and distinct: input columns by name, and `row_id` under ROW."""
+Picture = Callable[[str, Any], bytes | None]
+"""A column's name and a value as a small picture, None where it is to be read and not to be looked at."""
 ROW = "_row_id"
 
 
@@ -29,6 +33,8 @@ class WrongRow(Record):
     row_id: str
     inputs: dict[str, str | None]
     """Input columns, masked and cut to 300 characters."""
+    pictures: dict[str, str] = Field(default_factory=dict)
+    """Those of the inputs that are to be looked at, small, as data URIs."""
     truth: str
     answer: str
     confidence: float | None
@@ -60,13 +66,15 @@ METHOD = (
 )
 
 
-def errors(rows: Scored, labels: Sequence[str], count: int, fetch: Fetch) -> Errors:
+def errors(
+    rows: Scored, labels: Sequence[str], count: int, fetch: Fetch, picture: Picture = lambda name, value: None
+) -> Errors:
     """At most `count` (at least 1) worst and as many suspect rows."""
     worst, num_wrong = _worst(rows, count)
     suspects = suspected(rows) if KNOWS_LABELS in rows.has else np.zeros(0, np.int64)
     chosen = np.unique(np.concatenate([worst, suspects[:count]]))
     found = dict(zip(chosen.tolist(), fetch(chosen), strict=True))
-    told = {at: _row(rows, at, labels, found[at]) for at in found}
+    told = {at: _row(rows, at, labels, found[at], picture) for at in found}
     return Errors(
         num_rows=len(rows),
         num_wrong=num_wrong,
@@ -102,15 +110,18 @@ def suspected(rows: Scored) -> np.ndarray:
     return doubted[np.argsort((given - top)[doubted], kind="stable")]
 
 
-def _row(rows: Scored, at: int, labels: Sequence[str], values: dict[str, Any]) -> WrongRow:
-    inputs = {name: shown(value) for name, value in values.items() if name != ROW}
-    row_id = str(values[ROW])
+def _row(rows: Scored, at: int, labels: Sequence[str], values: dict[str, Any], picture: Picture) -> WrongRow:
+    row_id = str(values.pop(ROW))
+    inputs = {name: shown(value) for name, value in values.items()}
+    small = {name: picture(name, value) for name, value in values.items()}
+    pictures = {name: data_uri(data) for name, data in small.items() if data is not None}
     if KNOWS_VALUES in rows.has:
         truth, answer = (f"{float(side[at]):.6g}" for side in (rows.truth, rows.value))
         error = round(float(rows.residual[at]), DECIMALS)
         return WrongRow(
             row_id=row_id,
             inputs=inputs,
+            pictures=pictures,
             truth=truth,
             answer=answer,
             confidence=None,
@@ -122,6 +133,7 @@ def _row(rows: Scored, at: int, labels: Sequence[str], values: dict[str, Any]) -
     return WrongRow(
         row_id=row_id,
         inputs=inputs,
+        pictures=pictures,
         truth=truth,
         answer=answer,
         confidence=round(float(rows.confidence[at]), DECIMALS),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from luban.data.binary import shown
 from luban.explain.base import Block, Finding, Grid, Json, Marked, Sentence
 from luban.explain.quantity import VALUE
 from luban.explain.question import Question
@@ -178,5 +179,6 @@ def _answered(answer: Json) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A parsed value as JSON has it."""
+    """A parsed value as JSON has it; of bytes what they are."""
+    value = shown(value)
     return value if isinstance(value, (str, int, float, bool)) else str(value)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from luban.data.binary import shown
 from luban.explain.attribution import spans
 from luban.explain.base import Block, Case, Explainer, Finding, Grid, Json, Sentence, Unexplained
 from luban.explain.question import Question
@@ -276,5 +277,6 @@ def first(answer: Mapping[str, Any]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A parsed value as JSON has it."""
+    """A parsed value as JSON has it; of bytes what they are."""
+    value = shown(value)
     return value if value is None or isinstance(value, (str, int, float, bool, list)) else str(value)

@@ -141,7 +141,7 @@ def _values(parts: Parts, kept_mp: np.ndarray) -> tuple[list[Any], np.ndarray]:
     for position, row in enumerate(kept_mp[first]):
         value = parts.value if row.all() else parts.without(np.flatnonzero(~row).tolist())
         # Different parts may leave the same value behind; what cannot be a key of a dictionary stays by itself.
-        key = value if isinstance(value, (str, float, type(None))) else (position,)
+        key = value if isinstance(value, (str, bytes, float, type(None))) else (position,)
         if key not in numbers:
             numbers[key] = len(values)
             values.append(value)

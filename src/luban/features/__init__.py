@@ -6,4 +6,5 @@ FEATURES = {
     "number": ".number:Number",
     "time": ".time:Time",
     "tags": ".tags:Tags",
+    "image": ".image:Image",
 }

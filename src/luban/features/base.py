@@ -180,6 +180,14 @@ class Feature(Component):
     def signals(self, values: Sequence[Value]) -> Arrays:
         """Watchable figures by name, each [B] float64, NaN where missing: what drift is measured on."""
 
+    def unfolds(self, raw: Any) -> int:
+        """How many figures a raw value becomes when it is unpacked (pixels); 0: it is as large as it looks."""
+        return 0
+
+    def picture(self, value: Value) -> bytes | None:
+        """A value as a small picture for people, a PNG file; None where it is read, not looked at."""
+        return None
+
     def parse(self, raw: pa.Array) -> Parsed:
         """A raw column as this type: `parse_value` for every distinct value; for every one of lists and structures."""
         if pa.types.is_nested(raw.type):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from luban.data.binary import shown
 from luban.data.infer import as_text
 from luban.data.rows import row_hashes
 from luban.data.schema import Column
@@ -145,5 +146,5 @@ def _note(changes: dict[Rule, Changes], key: Rule, rows: np.ndarray, before: pa.
 
 
 def _shown(value: Any, most: int = 80) -> str:
-    text = str(value)
+    text = str(shown(value))
     return text if len(text) <= most else f"{text[:most]}…"

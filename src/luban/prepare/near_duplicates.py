@@ -31,7 +31,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from luban import catalog
-from luban.data.schema import Schema
+from luban.data.schema import Column, Schema
 from luban.errors import ConfigError
 from luban.prepare.base import Candidates, Decision, Fetch, SetStep
 from luban.prepare.shingles import ShingleSets, blocks, mix, shingles
@@ -90,10 +90,9 @@ class NearDuplicates(SetStep):
         """group: near copies stay, in one split. drop: only the first of a group stays."""
 
     def columns(self, schema: Schema) -> tuple[str, ...]:
-        """The configured columns, or all free-form inputs."""
+        """The configured columns, or all free-form inputs that are texts."""
         if self.config.columns is None:
-            inputs = schema.inputs
-            return tuple(c.name for c in inputs if catalog.FEATURES.resolve(c.type).free_form)
+            return tuple(c.name for c in schema.inputs if (kind := _kind(c)).free_form and _is_text(kind))
         for name in self.config.columns:
             if name not in schema:
                 known = [column.name for column in schema.columns]
@@ -102,6 +101,12 @@ class NearDuplicates(SetStep):
                 raise ConfigError(
                     f"`columns` of near-duplicates must name columns, but got `{name}`.",
                     f"{hint}Columns: {', '.join(known)}.",
+                )
+            if not _is_text(_kind(schema[name])):
+                raise ConfigError(
+                    f"`columns` of near-duplicates must name columns of text, but `{name}` is of type "
+                    f"{schema[name].type}.",
+                    "It compares n-grams of characters. Exact copies of other values are found by `duplicates`.",
                 )
         return tuple(self.config.columns)
 
@@ -138,6 +143,14 @@ class NearDuplicates(SetStep):
         if len(rows):
             reason = f"a near copy: shares at least {share} with that row or with another copy of it"
             yield Decision(rows, self.config.action, "near-duplicates", first, reason)
+
+
+def _kind(column: Column) -> Any:
+    return catalog.FEATURES.resolve(column.type)
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind.storage) or pa.types.is_large_string(kind.storage))
 
 
 def joined(columns: Sequence[pa.Array]) -> tuple[pa.Array, np.ndarray]:

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from luban.data.binary import written
 from luban.data.sources.base import Reject
 
 _TEXT = pa.string()
@@ -60,5 +61,9 @@ class Quarantine:
 
 
 def as_json(row: dict[str, Any]) -> str:
-    """A raw row as one line of JSON; values that JSON does not know become strings."""
-    return json.dumps(row, ensure_ascii=False, default=str)
+    """A raw row as one line of JSON; values that JSON does not know become strings, bytes data URIs."""
+    return json.dumps(row, ensure_ascii=False, default=_as_text)
+
+
+def _as_text(value: Any) -> str:
+    return str(written(value))

@@ -70,6 +70,8 @@ class ServeConfig(Config):
     """Largest request body."""
     max_rows: int = Field(10_000, ge=1)
     """Most rows of one request."""
+    max_parts: int = Field(200, ge=1)
+    """Most parts (files and fields) of one request that is a form."""
     workers: int = Field(1, ge=1, le=256)
     """Processes that answer, all on one listening socket; one that dies is started again. More than there are cores
     do not pay."""

@@ -19,7 +19,9 @@ from luban.bundle.bundle import HEAD
 from luban.bundle.manifest import RowStepSpec, TaskSpec
 from luban.bundle.write import Draft, write_bundle
 from luban.catalog import canonical
+from luban.data.binary import written
 from luban.data.dataset import Split
+from luban.features.base import Feature
 from luban.features.kinds import num_rows, pad
 from luban.models.graph_model import GraphModel
 from luban.train.candidate import Candidate
@@ -122,6 +124,7 @@ def _draft(data: TrainData, facts: Facts, final: Final) -> Draft:
     padded = {name: array for name, array in pad(arrays).items() if name in takes}
     names = [column.name for column in schema.inputs]
     rows = data.dataset.table(names, split).slice(0, min(count, 3)).to_pylist()
+    features = dict(data.features)
     task = data.task
     assert num_rows(arrays) == count
     return Draft(
@@ -141,10 +144,11 @@ def _draft(data: TrainData, facts: Facts, final: Final) -> Draft:
         encoders=pairs,
         graph=graph,
         examples={**padded, HEAD: model.predict(arrays).astype(np.float32)},
-        example_rows=[{k: _plain(v) for k, v in row.items() if v is not None} for row in rows],
+        example_rows=[{k: _plain(v, features[k]) for k, v in row.items() if v is not None} for row in rows],
     )
 
 
-def _plain(value: Any) -> Any:
-    """A parsed value as JSON has it: what is no string, number or truth value as text."""
+def _plain(value: Any, feature: Feature) -> Any:
+    """A parsed value as JSON has it: what is no string, number or truth value as text, pictures small."""
+    value = written(feature.picture(value) or value)
     return value if isinstance(value, (str, int, float, bool, list)) else str(value)

@@ -15,6 +15,7 @@ import pytest
 
 import luban.data.sinks.excel as excel_module
 from luban.catalog import SINKS
+from luban.data.binary import from_text
 from luban.data.sinks import EXTENSIONS, open_sink
 from luban.data.sources import open_path
 from luban.errors import DataError, StoreError
@@ -171,10 +172,12 @@ def test_times_finer_than_a_microsecond(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".xlsx"])
-def test_bytes_are_refused(tmp_path, suffix):
-    with pytest.raises(DataError, match="bytes"):
-        write(str(tmp_path / f"out{suffix}"), pa.RecordBatch.from_pydict({"b": [b"x"]}))
-    assert list(tmp_path.iterdir()) == []
+def test_bytes_are_data_uris(tmp_path, suffix):
+    files = [b"GIF89a...", None, b"\x00?"]
+    write(str(tmp_path / f"out{suffix}"), pa.RecordBatch.from_pydict({"n": ["1", "2", "3"], "b": files}))
+    found = [row["b"] for row in read(str(tmp_path / f"out{suffix}"))]
+    assert found[0] == "data:image/gif;base64,R0lGODlhLi4u"
+    assert [None if text is None else from_text(text) for text in found] == files
 
 
 def test_json_lines_have_no_nan(tmp_path):

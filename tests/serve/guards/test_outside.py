@@ -211,5 +211,6 @@ def test_a_value_is_measured_whatever_its_form() -> None:
     looks = Outside(RowsConfig(max_cell_bytes=10))
     faults: list[str | None] = [None] * 4
     rows = [{"a": ["x" * 6, "y" * 6]}, {"a": 10**20}, {"a": "x" * 10}, 7]
-    looks.inspect(SimpleNamespace(entry=SimpleNamespace(num_bytes=0), rows=rows), None, faults)  # type: ignore[arg-type]
+    asked, served = SimpleNamespace(entry=SimpleNamespace(num_bytes=0), rows=rows), SimpleNamespace(files=frozenset())
+    looks.inspect(asked, served, faults)  # type: ignore[arg-type]
     assert [fault is None for fault in faults] == [False, True, True, True]

@@ -172,7 +172,7 @@ class TestNobodyWorks:
     @pytest.mark.parametrize(
         ("path", "headers", "body", "status", "words"),
         [
-            ("", {"content-type": "multipart/form-data; boundary=x"}, b"--x--", 415, "Forms (multipart) are not read"),
+            ("", {"content-type": "multipart/form-data; boundary=x"}, b"--x--", 415, "Forms (multipart) are for"),
             ("", {}, b"a", 415, "but got none"),
             ("", {**CSV_TYPE, "content-encoding": "gzip"}, b"a", 415, "must not be encoded"),
             ("?format=docx", CSV_TYPE, b"a", 400, "must be one of rows, csv"),

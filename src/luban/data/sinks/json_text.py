@@ -1,8 +1,8 @@
 """Values that a format has no type for, as text.
 
 Decided here: lists of labels are joined by "; ", other nested values are JSON, times are ISO 8601, decimals are
-their digits; NaN and infinity, which JSON does not know, become null in it; bytes are refused, because any text
-for them would be a guess.
+their digits; NaN and infinity, which JSON does not know, become null in it; bytes are data URIs, which is how
+a column of pictures is read from text.
 """
 
 from __future__ import annotations
@@ -15,29 +15,24 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from luban.errors import DataError
+from luban.data.binary import data_uri
 
 _AMBIGUOUS = re.compile(r"[;；\n]|^\s|\s$|^$|^\[")
 """What a label must not hold if it is to be read back from labels joined by a semicolon."""
 
 
 def default(value: Any) -> Any:
-    """What orjson asks for values that it does not know. Raises DataError for bytes."""
+    """What orjson asks for values that it does not know."""
     if isinstance(value, dt.timedelta | decimal.Decimal):
         return str(value)
     if isinstance(value, bytes):
-        raise DataError("A column of bytes cannot be written as text.", "Leave it out, or write Parquet.")
+        return data_uri(value)
     raise TypeError(type(value).__name__)
 
 
 def json_line(value: Any) -> bytes:
-    """JSON and a line feed. Raises DataError for bytes."""
-    try:
-        return orjson.dumps(value, default=default, option=orjson.OPT_APPEND_NEWLINE)
-    except orjson.JSONEncodeError as error:
-        if isinstance(error.__cause__, DataError):
-            raise error.__cause__ from error
-        raise
+    """JSON and a line feed."""
+    return orjson.dumps(value, default=default, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def nested(value: Any) -> Any:
@@ -62,7 +57,7 @@ def values_of(column: pa.Array) -> list[Any]:
 
 
 def written(value: Any) -> str | None:
-    """A plain value as text, None where missing. Raises DataError for bytes."""
+    """A plain value as text, None where missing."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, dt.date | dt.time):

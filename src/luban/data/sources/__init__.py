@@ -15,6 +15,7 @@ SOURCES = {
     "jsonl": ".jsonl:JsonLines",
     "parquet": ".parquet:ParquetFiles",
     "text-files": ".text_files:TextFiles",
+    "pictures": ".pictures:Pictures",
     "package": ".package:Package",
 }
 

@@ -1,8 +1,8 @@
 """The usual source: a path, whatever lies there.
 
 Decided here: a file's format is that of its extension; files of a folder or glob are read one after
-another, sorted by path, and must have the same columns; a folder whose files are all texts in
-sub-folders is one class a sub-folder. What a format's own source does is not done again here.
+another, sorted by path, and must have the same columns; a folder whose files are all texts, or all pictures,
+in sub-folders is one class a sub-folder. What a format's own source does is not done again here.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from luban.data.sources.csv import CsvOptions, read_csv
 from luban.data.sources.excel import ExcelOptions, read_excel
 from luban.data.sources.jsonl import read_jsonl
 from luban.data.sources.parquet import read_parquet
+from luban.data.sources.pictures import SUFFIXES as PICTURE_SUFFIXES
+from luban.data.sources.pictures import PictureOptions, Pictures
 from luban.data.sources.place import Place, elsewhere, find, fingerprint_of, is_folder
 from luban.data.sources.text_files import SUFFIXES as TEXT_SUFFIXES
 from luban.data.sources.text_files import TextFiles, TextOptions
 from luban.errors import DataError
 
-Format = Literal["csv", "excel", "jsonl", "parquet", "text"]
+Format = Literal["csv", "excel", "jsonl", "parquet", "pictures", "text"]
 FORMATS: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -38,6 +40,7 @@ FORMATS: dict[str, Format] = {
     ".parquet": "parquet",
     ".pq": "parquet",
     **dict.fromkeys(TEXT_SUFFIXES, "text"),
+    **dict.fromkeys(PICTURE_SUFFIXES, "pictures"),
 }
 
 
@@ -45,7 +48,7 @@ class FilesOptions(Config):
     """How files are read."""
 
     format: Format | None = None
-    """csv (also tsv), excel, jsonl (also a .json array), parquet, or text (a folder whose sub-folders
+    """csv (also tsv), excel, jsonl (also a .json array), parquet, or text or pictures (a folder whose sub-folders
     are classes). Left out: that of the extension."""
     csv: CsvOptions = CsvOptions()
     """How CSV files are read."""
@@ -53,10 +56,12 @@ class FilesOptions(Config):
     """How Excel files are read."""
     text: TextOptions = TextOptions()
     """How a folder of texts is read."""
+    pictures: PictureOptions = PictureOptions()
+    """How a folder of pictures is read."""
 
 
 class Files(Source):
-    """A file, a folder or a glob of CSV, TSV, Excel, JSON Lines, Parquet or text files."""
+    """A file, a folder or a glob of CSV, TSV, Excel, JSON Lines, Parquet or text files, or a folder of pictures."""
 
     class Config(FilesOptions):
         """Where and how."""
@@ -80,6 +85,11 @@ class Files(Source):
         settings = {**self.config.text.model_dump(), "folder": self.config.path}
         return TextFiles(TextFiles.Config.model_validate(settings)).at(self.base)
 
+    def _pictures(self) -> Pictures:
+        """The source of a folder of pictures."""
+        settings = {**self.config.pictures.model_dump(), "folder": self.config.path}
+        return Pictures(Pictures.Config.model_validate(settings)).at(self.base)
+
     def fetches(self) -> str | None:
         """The URL, where the path is one."""
         return elsewhere(self.config.path)
@@ -87,13 +97,18 @@ class Files(Source):
     def fingerprint(self) -> str:
         """SHA-256 over the content of all files."""
         places = self.places()
-        if self._format(places) == "text":
-            return self._texts().fingerprint()
+        match self._format(places):
+            case "text":
+                return self._texts().fingerprint()
+            case "pictures":
+                return self._pictures().fingerprint()
         return fingerprint_of(places)
 
     def pins(self) -> dict[str, str]:
         """File name to SHA-256; where two have one name, the path."""
         places = self.places()
+        if self._format(places) == "pictures":
+            return self._pictures().pins()
         names = [place.name for place in places]
         return {p.name if names.count(p.name) == 1 else p.shown: p.sha256() for p in places}
 
@@ -110,6 +125,8 @@ class Files(Source):
                 return read_jsonl(places, batch_rows)
             case "parquet":
                 return read_parquet(places, batch_rows)
+            case "pictures":
+                return self._pictures().read(batch_rows)
             case "text":
                 return self._texts().read(batch_rows)
 

@@ -21,6 +21,7 @@ from luban.data.sources.place import READ_ERRORS, Place, unreadable
 from luban.errors import DataError
 
 _UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+MAX_BATCH_BYTES = 64 << 20
 
 
 class ParquetFiles(PathSource):
@@ -46,9 +47,16 @@ def read_parquet(places: list[Place], batch_rows: int) -> Iterator[RawBatch]:
     schema = _common_schema(places)
     for place in places:
         with _opened(place) as file:
-            for batch in file.iter_batches(batch_size=batch_rows, use_threads=False):
+            for batch in file.iter_batches(batch_size=_fitting(file, batch_rows), use_threads=False):
                 columns = [_plain(batch.column(name)).cast(schema.field(name).type) for name in schema.names]
                 yield RawBatch(pa.RecordBatch.from_arrays(columns, schema=schema))
+
+
+def _fitting(file: Any, batch_rows: int) -> int:
+    """Rows of a batch: fewer than asked where they are long, as rows with pictures are."""
+    about = file.metadata
+    size = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+    return int(max(1, min(batch_rows, MAX_BATCH_BYTES * about.num_rows // max(size, 1))))
 
 
 def _common_schema(places: list[Place]) -> pa.Schema:

@@ -106,10 +106,14 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of a value: how much it speaks for the answer (above 0) or against it, -1 to 1."""
+    """A piece of a value: how much it speaks for the answer (above 0) or against it, -1 to 1.
+
+    `picture` is a data URI of what is to be looked at; the text then stands for it where nothing can be shown.
+    """
 
     text: str
     weight: float = 0.0
+    picture: str = ""
 
     @property
     def mark(self) -> str:

@@ -133,7 +133,8 @@ def _card(view: View, row: dict[str, Any]) -> Card:
     key = "row_sure" if row["confidence"] is not None else "row_plain"
     sure = view.percent(row["confidence"])
     head = view.say(key, answer=row["answer"], truth=row["truth"], **({"sure": sure} if key == "row_sure" else {}))
-    values = [(name, [Piece(value or "–")]) for name, value in row["inputs"].items()]
+    pictures = row.get("pictures", {})
+    values = [(name, [Piece(value or "–", 0.0, pictures.get(name, ""))]) for name, value in row["inputs"].items()]
     return Card(head, values, row["row_id"][:12])
 
 

@@ -153,7 +153,8 @@ class Batcher:
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = _Group(served, options, self._pace(served))
-        light = self._is_light(group.pace, len(rows))
+        # What a file costs says nothing of the next one: it is never decoded on the event loop.
+        light = self._is_light(group.pace, len(rows)) and not served.files
         if not light and len(rows) > SMALL_ROWS:
             self._refuse_too_many()
         one = _Waiting(rows, loop.create_future(), time.perf_counter(), track)

@@ -55,6 +55,14 @@ class Served:
         return frozenset(n for n in self.columns if n not in features or pa.types.is_list(features[n].storage))
 
     @cached_property
+    def files(self) -> frozenset[str]:
+        """Names of the input columns whose values are files, kept as bytes (pictures)."""
+        import pyarrow as pa
+
+        features = self.bundle.preprocess.features
+        return frozenset(name for name in features if pa.types.is_large_binary(features[name].storage))
+
+    @cached_property
     def counted(self) -> str | None:
         """The answer column whose values metrics count: the first, if it holds strings, or lists of them."""
         name, kind = next(iter(self.bundle.columns.items()))

@@ -15,6 +15,7 @@ from luban.serve.guards.breaker import Breaker, Watchdog
 from luban.serve.guards.counts import Counts, LocalCounts, SharedCounts
 from luban.serve.guards.limits import Limits
 from luban.serve.guards.outside import Outside
+from luban.serve.guards.pixels import Pixels
 from luban.serve.guards.shedding import Shedding
 from luban.serve.watch.figures import Sample
 
@@ -42,13 +43,14 @@ class Guarding:
         self.breaker = Breaker(config.breaker)
         self._watchdog: Watchdog | None = None
         outside = Outside(config.rows)
+        pixels = Pixels(config.rows)
         self.guards: Sequence[Guard] = ()
-        self.inspectors: Sequence[Inspector] = (self.breaker, outside)
+        self.inspectors: Sequence[Inspector] = (pixels, self.breaker, outside)
         self.finishers: Sequence[Finisher] = (outside,)
         self.listeners: Sequence[Listener] = (self.breaker,)
         if door is not None:
             self.guards = (self.shedding, self.limits)
-            self.inspectors = (self.breaker, self.limits, outside)
+            self.inspectors = (pixels, self.breaker, self.limits, outside)
             self.listeners = (self.shedding, self.breaker)
 
     def _limits(self, config: LimitsConfig, door: Door) -> Limits:

@@ -146,6 +146,7 @@ def _schemas(served: Served) -> Json:
         "Row": _row(served),
         "Options": options,
         "Request": object_of(asked, required=["rows"]),
+        "Form": _form(served),
         "Answer": object_of({name: _answer(kind) for name, kind in served.bundle.columns.items()}, more=True),
         "RowError": object_of({"error": {"type": "string", "description": "Why this row got no answer."}}),
         "Response": object_of({**identity, "answers": answers, "request_id": TEXT}, more=True),
@@ -165,10 +166,26 @@ def _row(served: Served) -> Json:
     return schema
 
 
+def _form(served: Served) -> Json:
+    columns = {name: {"description": "A file."} if name in served.files else TEXT for name in served.inputs}
+    json: Json = {"type": "string", "contentMediaType": "application/json"}
+    more: Json = {
+        "rows": {**json, "description": 'Several rows; {"file": "name"} stands for the file part of that name.'},
+        "options": json,
+        "explain": {"enum": ["true", "false"]},
+    }
+    schema = object_of({**columns, **more}, required=[], more=True)
+    schema["description"] = "One row, a part for each column, files with a file name; or a part `rows`, and its files."
+    return schema
+
+
 def _column(served: Served, column: Column) -> Json:
     if column.role != "input":
         return {"description": f"{column.role} ({column.type}): may be sent, is not read."}
     storage = served.bundle.preprocess.features[column.name].storage
+    if column.name in served.files:
+        text = f"{column.type}: a file as base64, or as a data URI."
+        return {"type": ["string", "null"], "contentEncoding": "base64", "description": text}
     if pa.types.is_list(storage):
         text = f"{column.type}: a list, or text as people write it."
         return {"type": ["array", "string", "null"], "items": {"type": "string"}, "description": text}

@@ -1,4 +1,4 @@
-"""`/v1/predict` and `/v1/models/{model}/predict`: rows as JSON."""
+"""`/v1/predict` and `/v1/models/{model}/predict`: rows as JSON, or as a form with files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from luban.serve.config import ServeConfig
 from luban.serve.desk import Admission, Desk, Pending
 from luban.serve.http.asking import read, write
+from luban.serve.http.forms import MEDIA_TYPE as FORM
+from luban.serve.http.forms import check_form, is_form, read_form
 from luban.serve.http.operations import NUMBER, TEXT, WHOLE, Body, Json, Operation, ref
 from luban.serve.http.problems import Problem
 from luban.serve.http.routes import Route
@@ -43,7 +45,7 @@ def _answered(served: Served) -> Json | None:
 
 DESCRIBED = Operation(
     "One answer a row, in order; a bad row gets an error and stops no other.",
-    takes=Body(ref("Request"), example=_asked),
+    takes=(Body(ref("Request"), example=_asked), Body(ref("Form"), FORM)),
     gives=Body(ref("Response"), example=_answered),
     headers={STICKY: TEXT, TIMEOUT: NUMBER | {"exclusiveMinimum": 0}},
     problems=(400, 408, 413, 415, 422, 429, 500, 503, 504),
@@ -83,14 +85,19 @@ class Predicting:
 
     def enter(self, request: Request) -> Asked:
         """Look at the head. Raises Problem."""
-        check_type(request)
+        (check_form if is_form(request) else check_type)(request)
         entry = entry_of(request, self._desk)
         deadline = deadline_of(request)
         return Asked(entry, deadline, self._desk.admit(entry))
 
     def begin(self, request: Request, asked: Asked, body: bytes) -> asyncio.Future[Any]:
         """Ask the desk. Raises Problem."""
-        question = read(body, asked.entry, self._config.max_rows)
+        config = self._config
+        if is_form(request):
+            content_type = request.header("content-type")
+            question = read_form(content_type, body, asked.entry, config.max_rows, config.max_parts)
+        else:
+            question = read(body, asked.entry, config.max_rows)
         question.sticky = request.header(STICKY)
         question.deadline = asked.deadline
         if "version" in request.parts:

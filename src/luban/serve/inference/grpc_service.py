@@ -32,7 +32,7 @@ from luban.serve.inference.tensors import (
     count_of,
     packed,
     rows_of,
-    text_of,
+    text_or_file,
     unpacked,
     without_nan,
 )
@@ -298,7 +298,7 @@ def _from_contents(one: Any, count: int) -> Tensor:
         detail = f"`{one.name[:80]}` must have {count} values in `{field}`, as its shape says, but got {len(values)}."
         raise Problem("wrong-shape", detail, "Send as many values as the shape says.")
     if one.datatype == "BYTES":
-        values = [text_of(one.name, value) for value in values]
+        values = [text_or_file(one.name, value) for value in values]
     return Tensor(one.name, one.datatype, without_nan(one.datatype, values))
 
 

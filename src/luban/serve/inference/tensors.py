@@ -1,10 +1,11 @@
 """Rows as tensors and answers as tensors: what the open inference protocol (V2) needs, over REST and gRPC.
 
 A column is a tensor of shape [n] or [n, 1] under its own name; a row is what stands at one place in all of
-them. Text is BYTES, numbers FP64, whole numbers INT64, truth values BOOL; numbers of other widths are taken, too,
-for any column. A value is missing where JSON has null, a number is NaN, or the column is not sent. Lists (tags) are
-JSON in BYTES. Answers are one tensor a column, and `error`, "" where there is none; an answer that a row does not
-have is NaN, "" or false. Source: KServe open inference protocol v2, with its binary tensor data extension.
+them. Text is BYTES, and so are files (pictures): as they are, in JSON as base64. Numbers are FP64, whole numbers INT64,
+truth values BOOL; numbers of other widths are taken, too, for any column. A value is missing where JSON has null, a
+number is NaN, or the column is not sent. Lists (tags) are JSON in BYTES. Answers are one tensor a column, and `error`,
+"" where there is none; an answer that a row does not have is NaN, "" or false. Source: KServe open inference protocol
+v2, with its binary tensor data extension.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from luban.data.binary import UNKNOWN_TYPE, media_type
 from luban.serve.http.problems import Problem
 
 if TYPE_CHECKING:
@@ -142,17 +144,19 @@ def _texts(name: str, data: bytes, count: int) -> list[Any]:
     while at < len(data):
         if at + 4 > len(data) or (end := at + 4 + struct.unpack_from("<I", data, at)[0]) > len(data):
             raise _wrong(f"The bytes of `{_short(name)}` end within a text.")
-        found.append(text_of(name, data[at + 4 : end]))
+        found.append(text_or_file(name, data[at + 4 : end]))
         at = end
     _counted(name, len(found), count)
     return found
 
 
-def text_of(name: str, data: bytes) -> str:
-    """Bytes as text. Raises Problem where they are not UTF-8."""
+def text_or_file(name: str, data: bytes) -> str | bytes:
+    """Bytes as text, or a file (a picture) as it is. Raises Problem where they are neither UTF-8 nor a known file."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
+        if media_type(data) != UNKNOWN_TYPE:
+            return data
         raise _wrong(f"A text of `{_short(name)}` is not UTF-8 at byte {error.start}.") from None
 
 

@@ -67,7 +67,7 @@ def form_of_type(content_type: str) -> Form:
     found = _BY_TYPE.get(media_type)
     if found is None:
         detail = f"The content type must be one of {', '.join(_BY_TYPE)}, but got {media_type[:80] or 'none'}."
-        hint = " Forms (multipart) are not read." if media_type.startswith("multipart/") else ""
+        hint = " Forms (multipart) are for /v1/predict alone." if media_type.startswith("multipart/") else ""
         raise Problem("not-json-type", detail, f"Send the file itself as the body, with its own content type.{hint}")
     return found
 

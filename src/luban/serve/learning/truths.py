@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 import orjson
 from sqlalchemy import Row, and_, func, insert, select, update
 
+from luban.data.binary import written
 from luban.store.database import Transaction
 from luban.store.tables import answers, feedback, meta
 from luban.tasks.base import Judgement
@@ -121,13 +122,17 @@ def next_number(tx: Transaction) -> int:
 
 
 def as_text(value: object) -> str:
-    """JSON as the ledger keeps it: sorted keys; what JSON has no word for becomes text."""
-    return orjson.dumps(value, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
+    """JSON as the ledger keeps it: sorted keys; what JSON has no word for becomes text, bytes a data URI."""
+    return orjson.dumps(value, default=_in_words, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+def _in_words(value: object) -> str:
+    return str(written(value))
 
 
 def in_order(value: object) -> str:
     """The same with keys as they came: an answer begins with what is answered, a row stands as its columns do."""
-    return orjson.dumps(value, default=str, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    return orjson.dumps(value, default=_in_words, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
 def _merged(there: Row[Any] | None, told: Truth) -> tuple[str | None, str]:
