@@ -50,7 +50,7 @@ def test_rows_without_input_are_told_in_a_batch_too() -> None:
     assert found.errors == [NO_INPUT] * FEW_ROWS
 
 
-numbers = st.one_of(st.none(), st.floats(allow_infinity=False), st.just(1.7e308), st.just(-1.7e308))
+numbers = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False), st.just(1.7e308), st.just(-1.7e308))
 columns_of = st.integers(1, 5).flatmap(
     lambda size: st.lists(st.lists(numbers, min_size=size, max_size=size), min_size=2, max_size=4)
 )
