@@ -119,6 +119,24 @@ def test_numbers_are_cut_into_quarters_and_few_numbers_one_by_one() -> None:
     assert cut("number", pa.array([None, None], pa.float64())) == {}
 
 
+def test_columns_of_peoples_numbers_are_cut_by_only_where_they_are_named() -> None:
+    values = {
+        "phone": pa.array([13_800_000_000.0 + 37 * number for number in range(50)]),
+        "mail": pa.array([f"li.lei{number}@example.com" for number in range(50)]),
+        "amount": pa.array(np.arange(50.0)),
+        "chat": pa.array(["Call 13812345678, please"] * 50),
+        "empty": pa.array([None] * 50, pa.string()),
+    }
+    types = {"phone": "number", "mail": "category", "amount": "number", "chat": "text", "empty": "text"}
+    schema = Schema(columns=tuple(Column(name=name, type=kind, role="meta") for name, kind in types.items()))
+
+    def read(name: str) -> Iterator[pa.Array]:
+        yield values[name]
+
+    assert [column.name for column in columns_of(schema, None, read)] == ["amount", "chat", "empty"]
+    assert [column.name for column in columns_of(schema, ["phone"], read)] == ["phone"]
+
+
 def test_texts_are_cut_by_their_signals() -> None:
     texts = ["a" * (1 + i % 40) for i in range(80)] + ["好" * (1 + i % 40) for i in range(80)]
     found = cut("text", pa.array(texts))
@@ -158,9 +176,12 @@ def test_every_row_with_a_value_is_in_one_slice_of_each_kind() -> None:
 
 
 def test_columns_are_named_or_all_that_a_person_would_look_at() -> None:
+    def nothing(name: str) -> Iterator[pa.Array]:
+        return iter(())
+
     roles = {"text": "input", "day": "time", "gender": "meta", "who": "subject", "id": "id", "y": "target"}
     schema = Schema(columns=tuple(Column(name=n, type="category", role=r) for n, r in roles.items()))  # type: ignore[arg-type]
-    assert [column.name for column in columns_of(schema, None)] == ["text", "day", "gender"]
-    assert [column.name for column in columns_of(schema, ["who"])] == ["who"]
+    assert [column.name for column in columns_of(schema, None, nothing)] == ["text", "day", "gender"]
+    assert [column.name for column in columns_of(schema, ["who"], nothing)] == ["who"]
     with pytest.raises(DataError, match="no column `nobody`"):
-        columns_of(schema, ["nobody"])
+        columns_of(schema, ["nobody"], nothing)

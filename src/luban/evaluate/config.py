@@ -35,8 +35,8 @@ class EvaluateConfig(Config):
     level: float = Field(0.95, gt=0.5, lt=1.0)
     """Level of the intervals."""
     slices: Columns = "auto"
-    """Columns by which test rows are cut into slices: auto for all inputs, times and columns carried along; or
-    a list, which may name any column; an empty list for none."""
+    """Columns by which test rows are cut into slices: auto for all inputs, times and columns carried along
+    that are no telephone numbers or the like; or a list, which may name any column; an empty list for none."""
     slice_rows: int = Field(30, ge=1)
     """A slice needs as many test rows."""
     worst: int = Field(20, ge=0, le=1000)

@@ -7,7 +7,7 @@
 
 Decided here: bins are quartiles of the rows; a signal with few different values gives one slice each; a
 time's period is the largest unit with at least four of them; at most 50 values a column, the most
-frequent. Knows no figure.
+frequent; a column of people's numbers or addresses is cut by only where it is named. Knows no figure.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ import pyarrow.compute as pc
 from luban.catalog import FEATURES
 from luban.data.schema import Column, Schema
 from luban.features.base import Feature
+from luban.policy.personal import KINDS, is_wholly
 
 Read = Callable[[str], Iterable[pa.Array]]
 """A column's parsed values by its name, as arrays in row order."""
 MAX_VALUES = 50
 FEW = 8
 NUM_BINS = 4
+LOOKED_AT = 100
+"""Values that tell whether a column is personal."""
 HOURS = ("00–06", "06–12", "12–18", "18–24")
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -42,11 +45,26 @@ class Cut:
     rows: np.ndarray
 
 
-def columns_of(schema: Schema, wanted: Sequence[str] | None) -> tuple[Column, ...]:
-    """The columns to cut by: those named, else all inputs, times and what is carried along. Raises DataError."""
+def columns_of(schema: Schema, wanted: Sequence[str] | None, read: Read) -> tuple[Column, ...]:
+    """The columns to cut by: those named, else inputs, times and what is carried along, if not personal.
+
+    Raises DataError.
+    """
     if wanted is not None:
         return tuple(schema[name] for name in wanted)
-    return schema.of_role("input", "time", "meta")
+    return tuple(column for column in schema.of_role("input", "time", "meta") if not _is_personal(column, read))
+
+
+def _is_personal(column: Column, read: Read) -> bool:
+    """Whether most values are a telephone number or the like, and nothing else: as groups they would be shown."""
+    looked: list[str] = []
+    for piece in read(column.name):
+        values = piece.drop_null()[: LOOKED_AT - len(looked)].to_pylist()
+        looked += [f"{value:.15g}" if isinstance(value, float) else str(value) for value in values]
+        if len(looked) == LOOKED_AT:
+            break
+    found = sum(any(is_wholly(text, kind) for kind in KINDS) for text in looked)
+    return 2 * found > len(looked)
 
 
 def cuts(columns: Iterable[Column], read: Read) -> Iterator[Cut]:

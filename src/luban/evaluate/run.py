@@ -103,7 +103,8 @@ class Look:
 
     def findings(self, config: EvaluateConfig) -> Findings:
         """All that `config` asks for."""
-        level, columns = config.level, columns_of(self.test.schema, None if config.slices == "auto" else config.slices)
+        level, wanted = config.level, None if config.slices == "auto" else config.slices
+        columns = columns_of(self.test.schema, wanted, self.test.read)
         found = cuts(columns, self.test.read)
         return Findings(
             curves=curves(self.rows, self.labels, level),
