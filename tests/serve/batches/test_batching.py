@@ -53,7 +53,7 @@ class Options(TaskOptions):
 
 
 def served_by(bundle: Doubling) -> Served:
-    return SimpleNamespace(bundle=bundle, name="m", version=1)  # type: ignore[return-value]
+    return SimpleNamespace(bundle=bundle, name="m", version=1, files=frozenset())  # type: ignore[return-value]
 
 
 def rows(*numbers: Any) -> list[dict[str, Any]]:

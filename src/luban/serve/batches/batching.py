@@ -9,28 +9,29 @@ what arrives meanwhile is batch enough, and on one that has not there is nobody 
 with equal options are asked together; an answer does not depend on its neighbours (the bundle's promise).
 
 What a batch will take is estimated (`pace.py`). Light ones are answered on the event loop, for a row costs less
-than a switch of threads, never longer than `inline_ms` in one turn; heavy ones in a few threads, so that health stays
-answered. A question of very many rows is asked in pieces, and queues again after each. A batch that raises is
-asked again question by question, so that one cannot spoil the others' answers. Whoever's deadline passes is told so
-then, not when a thread is free. Knows no protocol.
+than a switch of threads, never longer than `inline_ms` in one turn; heavy ones in a few threads (`threads.py`), so that
+health stays answered. A question of very many rows is asked in pieces, and queues again after each. Whoever's deadline
+passes is told so then, not when a thread is free. Knows no protocol, and not how a model is asked (`asking.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from luban.engine.cores import usable_cores
+from luban.serve.batches.asking import Asked, timed
 from luban.serve.batches.batching_config import BatchingConfig
 from luban.serve.batches.pace import Pace
 from luban.serve.batches.runs import RunCounts
+from luban.serve.batches.threads import Calls, Threads
 from luban.serve.http.problems import Problem
 from luban.serve.question import Answer
 
@@ -41,26 +42,10 @@ if TYPE_CHECKING:
     from luban.tasks.base import TaskOptions
 
 
-class Calls(Protocol):
-    """Learns of calls of a model that do not end in time (`breaker.py`)."""
-
-    limit_s: float
-    """Longest time of one call."""
-    loop_since: float
-    """Set to when a call on the event loop began, by `time.monotonic`; 0 where there is none."""
-
-    def hangs(self, served: Served) -> None:
-        """The thread of a call was given up."""
-
-    def came_back(self, served: Served) -> None:
-        """A call that was given up has ended after all."""
-
-
 SMALL_ROWS = 8
 """Rows that are taken to be light while nothing is known of a bundle."""
 FEW, MOST_LOOKS = 3, 6
 """So many questions must wait for the loop to look for more before it asks, and so often it looks at most."""
-LONG_S = 0.1
 HUNG_S = 2.0
 """Light questions do not wait for a thread that has been at work for so long."""
 
@@ -105,8 +90,7 @@ class Batcher:
     ) -> None:
         config = config if config is not None else BatchingConfig()
         self._calls = calls
-        self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="luban-predict")
-        self._num_threads = num_threads
+        self._threads = Threads(num_threads, calls)
         self._most_at_once = min(num_threads, usable_cores())
         self._max_waiting = max_waiting
         self._together = config.enabled
@@ -116,7 +100,6 @@ class Batcher:
         self._paces: WeakKeyDictionary[Bundle, Pace] = WeakKeyDictionary()
         self._has_turn = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._at_work: dict[asyncio.Future[Any], float] = {}
         self._num_large = 0
         self.num_waiting = 0
         """Questions that wait for a thread, or are at work in one."""
@@ -126,11 +109,11 @@ class Batcher:
 
     def close(self) -> None:
         """End the threads; what waits for one is dropped."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     def longest_s(self) -> float:
         """Seconds that the oldest batch has been at work in a thread; 0 where there is none."""
-        return time.monotonic() - min(self._at_work.values()) if self._at_work else 0.0
+        return self._threads.longest_s()
 
     def queue(self) -> tuple[int, float]:
         """How many small questions wait, and for how long the oldest batch has been at work in a thread."""
@@ -219,11 +202,11 @@ class Batcher:
         self._has_turn = False
         started = time.perf_counter()
         for key, group in list(self._groups.items()):
-            while group.heavy and len(self._at_work) < self._num_threads:
+            while group.heavy and self._threads.are_free:
                 self._in_thread(group, self._batch(group, group.heavy))
             if self.longest_s() < HUNG_S and self._is_much(group):
                 # Together they are heavy: a large batch in a thread is cheaper than many small ones here.
-                if len(self._at_work) < self._most_at_once:
+                if self._threads.num_at_work < self._most_at_once:
                     self._in_thread(group, self._batch(group, group.light))
                 continue
             while group.light and (spent := time.perf_counter() - started) <= self._inline_s:
@@ -257,12 +240,12 @@ class Batcher:
         rows = sum(len(one.rows) for one in group.light)
         return group.pace.expected(min(rows, self._max_rows)) > self._inline_s
 
-    def _on_loop(self, group: _Group, batch: list[_Piece]) -> _Asked:
+    def _on_loop(self, group: _Group, batch: list[_Piece]) -> Asked:
         if self._calls is None:
-            return _timed(group.served, batch, group.options)
+            return _asking(group, batch)()
         self._calls.loop_since = time.monotonic()
         try:
-            return _timed(group.served, batch, group.options)
+            return _asking(group, batch)()
         finally:
             self._calls.loop_since = 0.0
 
@@ -288,39 +271,22 @@ class Batcher:
     def _in_thread(self, group: _Group, batch: list[_Piece]) -> None:
         if not batch:
             return
-        loop, started = asyncio.get_running_loop(), time.monotonic()
-        work = loop.run_in_executor(self._threads, _timed, group.served, batch, group.options)
-        self._at_work[work] = started
-        calls = self._calls
-        timer = None if calls is None else loop.call_later(calls.limit_s, self._give_up, work, group, batch)
+        loop = asyncio.get_running_loop()
 
-        def finished(work: asyncio.Future[_Asked]) -> None:
-            if timer is not None:
-                timer.cancel()
-            if self._at_work.pop(work, None) is None:
-                assert calls is not None, "only what is watched is given up"
-                calls.came_back(group.served)
-            elif not work.cancelled():
-                self._share(group, batch, work.result())
+        def ended(asked: Asked | None) -> None:
+            if asked is not None:
+                self._share(group, batch, asked)
             self._take_turn(loop)
 
-        work.add_done_callback(finished)
+        def hangs(limit_s: float) -> None:
+            for piece in batch:
+                if not piece.of.future.done():
+                    piece.of.future.set_exception(_hangs(limit_s))
+            self._take_turn(loop)
 
-    def _give_up(self, work: asyncio.Future[_Asked], group: _Group, batch: list[_Piece]) -> None:
-        """A call hangs: its thread cannot be ended, so others take the place of all, and nobody waits for it."""
-        if work.done():
-            return
-        del self._at_work[work]
-        self._threads.shutdown(wait=False)
-        self._threads = ThreadPoolExecutor(self._num_threads, thread_name_prefix="luban-predict")
-        assert self._calls is not None, "only what is watched is given up"
-        self._calls.hangs(group.served)
-        for piece in batch:
-            if not piece.of.future.done():
-                piece.of.future.set_exception(_hangs(self._calls.limit_s))
-        self._take_turn(work.get_loop())
+        self._threads.start(group.served, _asking(group, batch), ended, hangs)
 
-    def _share(self, group: _Group, batch: list[_Piece], asked: _Asked) -> None:
+    def _share(self, group: _Group, batch: list[_Piece], asked: Asked) -> None:
         results, began, ended, spent = asked
         size = sum(len(piece.rows) for piece in batch)
         if size:
@@ -350,46 +316,8 @@ class Batcher:
         self._take_turn(one.future.get_loop())
 
 
-_Result = list[Answer] | Exception
-_Asked = tuple[list[_Result], float, float, float]
-"""A result for each piece; when the model began and ended, by `time.perf_counter`; and the seconds that it cost."""
-
-
-def _timed(served: Served, batch: list[_Piece], options: TaskOptions | None) -> _Asked:
-    worked, began = time.thread_time(), time.perf_counter()
-    results = _ask(served, batch, options)
-    ended = time.perf_counter()
-    return results, began, ended, _cost(ended - began, time.thread_time() - worked)
-
-
-def _cost(taken_s: float, worked_s: float) -> float:
-    """What a call cost: the processor's time, for what others took of the same core says nothing of the model.
-
-    A call that did nothing for long waited for something, and would hold up the loop: that costs its whole time.
-    """
-    return taken_s if taken_s > LONG_S and worked_s < taken_s / 4 else worked_s
-
-
-def _ask(served: Served, batch: list[_Piece], options: TaskOptions | None) -> list[_Result]:
-    """For each piece its answers, or what was raised; where a batch raises, each is asked by itself."""
-    rows = [row for piece in batch for row in piece.rows]
-    try:
-        answers = served.bundle.predict(rows, options).rows() if rows else []
-        if len(answers) != len(rows):
-            raise AssertionError(f"{len(rows)} rows were asked, but {len(answers)} were answered")
-    except Exception as error:
-        if len(batch) == 1:
-            return [error]
-        return [result for piece in batch for result in _ask(served, [piece], options)]
-    if len(batch) == 1:
-        return [answers]
-    found: list[_Result] = []
-    start = 0
-    for piece in batch:
-        end = start + len(piece.rows)
-        found.append(answers[start:end])
-        start = end
-    return found
+def _asking(group: _Group, batch: list[_Piece]) -> Callable[[], Asked]:
+    return functools.partial(timed, group.served, [piece.rows for piece in batch], group.options)
 
 
 def too_late() -> Problem:
