@@ -76,6 +76,13 @@ def test_what_was_changed_by_hand_is_kept(project: Path) -> None:
     assert path.with_name("nginx.conf.before").read_text() == "mine"
 
 
+def test_help_lists_the_targets() -> None:
+    said = CliRunner().invoke(app, ["deploy", "--help"], catch_exceptions=False).output
+    assert "An image that answers" in said
+    for target in TARGETS.own():
+        assert f"\n  {target} " in said
+
+
 def test_unknown_targets_name_the_nearest(project: Path) -> None:
     with pytest.raises(UnknownName, match="kubernetes"):
         deploy(project, "kubernets")

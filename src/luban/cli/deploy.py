@@ -29,6 +29,15 @@ class Targets(TyperGroup):
             return ANY, self.commands[ANY], args
         return super().resolve_command(ctx, args)
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """List the targets below the commands."""
+        from luban.catalog import TARGETS
+
+        with formatter.section("Targets"):
+            formatter.write_dl(
+                [(name, (TARGETS.resolve(name).__doc__ or "").split("\n")[0]) for name in TARGETS.names()]
+            )
+
 
 app = typer.Typer(
     cls=Targets,
@@ -40,7 +49,7 @@ app = typer.Typer(
 
 @app.command(ANY)
 def write_target(
-    target: Annotated[str, typer.Argument(help="What to write for; `luban deploy TARGET` lists them.")],
+    target: Annotated[str, typer.Argument(help="What to write for; `luban deploy --help` lists them.")],
     project: ProjectPath = HERE,
     sets: Sets = None,
     to: Annotated[
