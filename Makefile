@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check
-EXTRAS := train,neural,tune,ray
+EXTRAS := train,neural,tune,ray,image
 # A process for each core, at most four; a file's tests stay together, in their order, so that they share what they made.
 TESTS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 

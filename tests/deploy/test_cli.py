@@ -14,6 +14,7 @@ from luban.catalog import TARGETS
 from luban.cli.main import app
 from luban.errors import ConfigError, UnknownName
 from luban.release.reports import PERSONAL_REPORTS
+from serve.pictured import write_pictured
 from serve.tiny import write_tiny
 
 PROJECT = """\
@@ -50,6 +51,15 @@ def test_a_target_with_its_bundle(project: Path) -> None:
     assert "ARG BASE=python:3.11-slim\n" in text
     assert 'LUBAN__SERVE__MAX_ROWS="77"' in text
     assert "as they should be" in deploy(project, "container", "--bundle", str(project / "bundle"))
+
+
+def test_a_bundle_of_pictures_gets_what_reads_them(project: Path, tmp_path: Path) -> None:
+    write_pictured(tmp_path / "pictured")
+    deploy(project, "container", "--bundle", str(tmp_path / "pictured"), "--to", str(tmp_path / "out"))
+    assert "[image]" in (tmp_path / "out" / "requirements.txt").read_text("utf-8")
+    assert "pillow==" in (tmp_path / "out" / "constraints.txt").read_text("utf-8")
+    deploy(project, "container", "--bundle", str(project / "bundle"), "--to", str(tmp_path / "plain"))
+    assert "[image]" not in (tmp_path / "plain" / "requirements.txt").read_text("utf-8")
 
 
 def test_json(project: Path) -> None:

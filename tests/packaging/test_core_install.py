@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 SOURCES = ("src", "pyproject.toml", "README.md", "LICENSE")
 MAX_BYTES = 500_000_000
 NOT_OURS = ("pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence.pth")
-ABSENT = ("sklearn", "pandas", "torch", "scipy", "lightgbm", "rensa", "transformers")
+ABSENT = ("sklearn", "pandas", "torch", "scipy", "lightgbm", "rensa", "transformers", "PIL")
 pytestmark = pytest.mark.long
 
 
@@ -91,6 +91,12 @@ def test_it_predicts_and_serves(venv: Path, tiny: Tiny) -> None:
 
 def test_training_says_what_it_needs(tiny: Tiny) -> None:
     tiny.fails("run", says=["error: This needs the library", 'Run: pip install "luban[train]"'])
+
+
+def test_pictures_say_what_they_need(venv: Path) -> None:
+    code = "from luban.features.image import Image; Image().parse_value(Image.samples[0])"
+    done = subprocess.run([venv / "bin" / "python", "-c", code], capture_output=True, text=True)
+    assert 'Run: pip install "luban[image]"' in done.stderr
 
 
 def test_every_command_explains_itself(venv: Path, tiny: Tiny) -> None:

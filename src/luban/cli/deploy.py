@@ -122,11 +122,15 @@ def _plan(shop: Workshop, target: Target, project: Path, bundle: Path | None) ->
     from luban.project import FILE
 
     file = project / FILE if project.is_dir() else project
-    plan = of_project(shop.project, file.read_text("utf-8"))
+    text = file.read_text("utf-8")
+    plan = of_project(shop.project, text)
     if not target.carries_bundle(plan) and (plan.config.model_from == "project" or not target.names_bundle):
-        return plan, None
+        if bundle is None and shop.registry.find(shop.project.name, shop.project.serve.alias) is not None:
+            bundle = _champion(shop)
+        return (plan if bundle is None else of_project(shop.project, text, Bundle.load(bundle))), None
     bundle = bundle if bundle is not None else _champion(shop)
-    plan = replace(plan, identity=Bundle.load(bundle).identity)
+    loaded = Bundle.load(bundle)
+    plan = replace(of_project(shop.project, text, loaded), identity=loaded.identity)
     return plan, bundle if target.carries_bundle(plan) else None
 
 

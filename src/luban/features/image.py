@@ -61,6 +61,7 @@ class Image(Feature):
     storage: ClassVar[pa.DataType] = pa.large_binary()
     free_form: ClassVar[bool] = True
     encoders: ClassVar[dict[Kind, type[Encoder]]] = {"vector": ImageVector}
+    extra: ClassVar[str] = "image"
     samples: ClassVar[tuple[str, ...]] = (
         "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAQAAAADCAIAAAA7ljmRAAAAFElEQVR4nGP8z4AATAz/EVxGZBkAYS4EAR7FF9"
         "AAAAAASUVORK5CYII=",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from luban.catalog import Config
+from luban.catalog import Config, need
 from luban.features.base import Encoder, EncoderState, Value
 from luban.features.kinds import Encoded, Kind, VectorConfig
 from luban.features.picture import decoded, resized
@@ -103,7 +103,8 @@ class ImageVector(Encoder):
 
     @classmethod
     def restore(cls, state: EncoderState) -> ImageVector:
-        """The encoder that gave `state`."""
+        """The encoder that gave `state`. Raises MissingExtra here, and not at the first picture."""
+        need("PIL.Image", "image")
         config, look = VectorConfig.model_validate(state.json["config"]), Look(**state.json["look"])
         pixels, edges = state.json["scales"]
         return cls(config, look, state.tensors["mean"], (pixels, edges))

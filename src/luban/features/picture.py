@@ -4,7 +4,8 @@ Decided here: PNG, JPEG, WebP, BMP and GIF, and nothing else that Pillow might r
 is judged by the header, before anything is unpacked; what is damaged or cut short is refused, never filled up. The
 orientation that a camera wrote (EXIF) is applied; what is transparent stands on white; 16-bit grey keeps its upper
 8 bits. Resizing is Pillow's, in integers, so pixels of a PNG, BMP or GIF are the same to the bit on every machine;
-JPEG and WebP are decoded by libraries that may round otherwise in another release. Knows no column and no model.
+JPEG and WebP are decoded by libraries that may round otherwise in another release. Pillow comes with the extra `image`.
+Knows no column and no model.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from luban.catalog import need
 from luban.errors import BadValue
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ def thumbnail(data: bytes, side: int, max_pixels: int) -> bytes:
 
 
 def _opened(data: bytes, max_pixels: int) -> Image:
+    need("PIL.Image", "image")
     from PIL import Image, UnidentifiedImageError
 
     try:
