@@ -202,7 +202,7 @@ def capacity(core: Core) -> float:
 class TestAuto:
     @pytest.fixture
     def core(self, monkeypatch: pytest.MonkeyPatch) -> Core:
-        return Core(monkeypatch, LimitsConfig())
+        return Core(monkeypatch, LimitsConfig(target_ms="auto"))
 
     def test_twice_the_capacity(self, core: Core) -> None:
         """Who is let in is answered in about twice the time of a calm day, and as many are as before."""
