@@ -16,7 +16,7 @@ from .conftest import Undisturbed
 from .project import Answer, Tiny, check_whole, side_by_side, without_time
 
 INSTANTS = 10
-LONG_INSTANTS = 30
+LONG_INSTANTS = 50
 CHANGES = 6
 LONG_CHANGES = 30
 

@@ -164,8 +164,7 @@ def train_candidate(
         unfinished=limits.unfinished,
     )
     fitted = fit_balanced(family, bench.train, data.y("train"), context, data)
-    valid = bench.predict(fitted, "valid")
-    test = bench.predict(fitted, "test")
+    valid, test = (bench.predict(fitted, part) for part in ("valid", "test"))
     graph = bench.export(fitted)
     found = GraphModel(graph).predict(data.arrays(inputs.pairs, "test"))
     facts = {
