@@ -96,6 +96,7 @@ def test_the_proxy_and_prometheus_ask_every_server() -> None:
     servers = [one for name, one in found["services"].items() if name.startswith("luban-")]
     addresses = [one["networks"]["servers"]["ipv4_address"] for one in servers]
     assert len(set(addresses)) == 3
+    assert len({one["networks"]["servers"]["mac_address"] for one in servers}) == 3
     assert re.findall(r"server ([\d.]+):8000", written["nginx.conf"].text) == addresses
     (scraped,) = yaml.safe_load(written["prometheus.yml"].text)["scrape_configs"]
     assert scraped["static_configs"][0]["targets"] == [f"{one}:8000" for one in addresses]

@@ -1,7 +1,8 @@
 """Target `compose`: servers, a proxy, and what watches them, on one machine with Docker or Podman Compose.
 
 Decided here: servers have fixed addresses in a network of their own, because NGINX looks names up once, when it
-starts, and a container that is made anew would else be lost to it; servers reach nothing outside, and nothing
+starts, and a container that is made anew would else be lost to it, and fixed hardware addresses, because the proxy's
+kernel keeps those of before for up to a minute and asks nobody there; servers reach nothing outside, and nothing
 outside but the proxy reaches them; secrets are files in `secrets/`, a folder that is for its owner alone. Figures
 are read without a key within that network, so that Prometheus holds none; the proxy does not give them out.
 """
@@ -135,10 +136,20 @@ class Compose(Target):
             "LUBAN__SERVE__OPEN_METRICS": "true", "LUBAN_API_KEY_FILE": "/run/secrets/api_key",
         }  # fmt: skip
         return {
-            "config": config, "addresses": self._addresses(plan), "port": PORT, "environment": environment,
-            "stop_s": stop_s(plan), "follows": plan.config.model_from == "project",
+            "config": config, "addresses": {one: hardware_address(one) for one in self._addresses(plan)},
+            "port": PORT, "environment": environment, "stop_s": stop_s(plan),
+            "follows": plan.config.model_from == "project",
             "reaches_outside": bool(ports_outside(plan.serve, plan.config)),
             "proxy_image": config.proxy_image or default, "proxy_file": FILES[proxy], "proxy_at": PLACES[proxy],
             "published": [config.port, *([config.plain_port] if config.tls and config.plain_port else [])],
             "dashboards_at": WHERE_DASHBOARDS,
         }  # fmt: skip
+
+
+def hardware_address(address: str) -> str:
+    """A MAC address for an IPv4 address, locally administered (IEEE 802), as Docker made them before version 28.
+
+    >>> hardware_address("172.30.86.11")
+    '02:42:ac:1e:56:0b'
+    """
+    return "02:42:" + ipaddress.IPv4Address(address).packed.hex(":")

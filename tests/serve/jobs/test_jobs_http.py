@@ -284,7 +284,7 @@ def test_a_folder_has_no_jobs(client: httpx.Client, origin: HandOrigin, bundle: 
 
 def test_a_process_killed_in_mid_job_costs_nothing(api: httpx.Client, home: Home) -> None:
     """kill -9 while a large file is answered: another process takes the job again, and it ends once, whole."""
-    rows = 10_000
+    rows = 60_000
     text = "text,stars\n" + "".join(f"房间很干净 {n},{n % 5}\n" for n in range(rows))
     id = handed_in(api.post("/v1/jobs", content=text.encode(), headers=CSV_TYPE))
     until(lambda: 0 < api.get(f"/v1/jobs/{id}").json()["progress"] < 1)

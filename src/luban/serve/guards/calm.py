@@ -7,8 +7,8 @@ machine did something else is no new calm, and a model that is slower is believe
 teaches nothing, else a server that is slowly filled up would take its queue for its calm (what "Vegas" suffers from,
 Brakmo and Peterson, SIGCOMM 1994; Envoy's gradient controller lets few in now and then for the same reason).
 
-Known to be wrong: under overload, with the fewest let in that may be (`shedding.py`), it learns what those wait for a loop
-that sends many others away. For cheap models that is far from calm, and what is learnt drifts; so `auto` is a trial.
+Known to be wrong: under overload, with the fewest let in that may be (`shedding.py`), it learns what those wait for a
+loop that sends many others away. For cheap models that is far from calm, and what is learnt drifts.
 
 Knows no clock.
 """
