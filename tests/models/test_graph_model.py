@@ -1,7 +1,8 @@
 import numpy as np
 
 from luban.bundle.graph import GraphBuilder
-from luban.features.kinds import MAX_ROWS, take
+from luban.features.calls import MAX_ROWS
+from luban.features.kinds import take
 from luban.models.graph_model import GraphModel
 from luban.models.linear import Linear
 

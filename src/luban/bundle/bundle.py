@@ -25,7 +25,8 @@ from luban.data.schema import Schema
 from luban.data.table import Table
 from luban.errors import BundleError
 from luban.features.base import Encoder, EncoderState, SideBySide
-from luban.features.kinds import MAX_ROWS, PARTS, Arrays, Block, chunks, num_rows, pad, take
+from luban.features.calls import MAX_ROWS, chunks
+from luban.features.kinds import PARTS, Arrays, Block, num_rows, pad, take
 from luban.tasks.base import Task, TaskOptions
 
 HEAD = "head"

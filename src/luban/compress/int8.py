@@ -29,7 +29,8 @@ from pydantic import Field
 
 from luban.compress.base import CompressContext, Compressor
 from luban.compress.tables import narrow_tables, tables_in
-from luban.features.kinds import Arrays, chunks, pad, take
+from luban.features.calls import chunks
+from luban.features.kinds import Arrays, pad, take
 from luban.models.base import Refusal
 
 MIN_WEIGHTS = 1024

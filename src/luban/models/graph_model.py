@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from luban.features.kinds import Arrays, chunks, num_rows, pad, take
+from luban.features.calls import chunks
+from luban.features.kinds import Arrays, num_rows, pad, take
 from luban.models.base import Fitted
 
 if TYPE_CHECKING:

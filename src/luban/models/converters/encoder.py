@@ -16,7 +16,8 @@ import numpy as np
 from pydantic import Field
 
 from luban.catalog import fingerprint, need
-from luban.features.kinds import Arrays, Block, Kind, TokensConfig, Want, chunks, num_rows, pad, take
+from luban.features.calls import chunks
+from luban.features.kinds import Arrays, Block, Kind, TokensConfig, Want, num_rows, pad, take
 from luban.features.pretrained import PretrainedFiles
 from luban.models.base import Converter, FittedConverter
 from luban.models.products import double, single

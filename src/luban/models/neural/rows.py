@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from luban.errors import ConfigError
-from luban.features.kinds import PARTS, Arrays, Block, chunks, num_rows, pad, take
+from luban.features.calls import chunks
+from luban.features.kinds import PARTS, Arrays, Block, num_rows, pad, take
 from luban.models.base import FitContext
 from luban.models.neural.learner import Learner, Perturb
 from luban.models.neural.nets.base import Batch, Listed

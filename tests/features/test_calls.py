@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luban.features.kinds import MAX_ENTRIES, MAX_PAIRS, MAX_ROWS, MAX_TOKENS, SPARE_SHARE, SPARE_TOKENS, chunks
+from luban.features.calls import MAX_ENTRIES, MAX_PAIRS, MAX_ROWS, MAX_TOKENS, SPARE_SHARE, SPARE_TOKENS, chunks
 
 
 def ragged(lengths: list[int], kind: str) -> dict[str, np.ndarray]:
