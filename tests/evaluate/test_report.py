@@ -15,6 +15,7 @@ from luban.evaluate import wording
 from luban.evaluate.config import EvaluateConfig
 from luban.evaluate.evaluate import evaluate
 from luban.evaluate.metrics import METRICS
+from luban.evaluate.origins import candidate_rows, data_rows
 from luban.evaluate.report import Report, data_facts, train_seconds
 from luban.evaluate.terminal import render_leaderboard, render_terminal
 
@@ -140,7 +141,7 @@ def test_nothing_from_rows_is_kept() -> None:
 
 
 def test_counts_of_rows_add_up_on_the_page() -> None:
-    rows = {row.cells[0]: row.cells[1] for row in report_on(classes()).view.data_rows}
+    rows = {row.cells[0]: row.cells[1] for row in data_rows(report_on(classes()).view)}
     assert list(rows.items())[:4] == [
         ("Rows read", "1,200"),
         ("Set aside: copies", "− 150"),
@@ -152,7 +153,7 @@ def test_counts_of_rows_add_up_on_the_page() -> None:
 
 
 def test_the_leaderboard_is_in_order_and_marks_the_chosen() -> None:
-    rows = report_on(classes()).view.candidates
+    rows = candidate_rows(report_on(classes()).view)
     assert [row.cells[0] for row in rows] == ["linear", "baseline", "trees"]
     assert [row.mark for row in rows] == ["chosen", "", ""]
     out = io.StringIO()

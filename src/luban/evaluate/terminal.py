@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from luban.evaluate.closer import closer
 from luban.evaluate.layout import Row
+from luban.evaluate.origins import candidate_rows, leaderboard_note
 from luban.evaluate.page import blocks
 from luban.evaluate.view import View
 
@@ -56,8 +57,8 @@ def render_leaderboard(report: Report, console: Console | None = None) -> None:
     t = view.words
     _heading(console, t["leaderboard"])
     head = [t["candidate"], t["family"], t["status"], t["loss"], t["seconds"], t["note"]]
-    console.print(_table(head, view.candidates, {0, 1, 2, 5}))
-    console.print(view.leaderboard_note, style="dim", highlight=False, markup=False)
+    console.print(_table(head, candidate_rows(view), {0, 1, 2, 5}))
+    console.print(leaderboard_note(view), style="dim", highlight=False, markup=False)
 
 
 def _metrics(console: Console, view: View) -> None:

@@ -1,7 +1,8 @@
 """What a report shows, computed once for every form: sentences, tables and shades, in the report's language.
 
 The records of the verbs come as plain JSON; here they become rows of strings. HTML, Markdown and the
-terminal only lay them out, so that no form says something else than another. Knows no form.
+terminal only lay them out, so that no form says something else than another. Knows no form. What prepare and train
+left, before there was anything to evaluate, is told in `origins`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 MAX_MATRIX = 20
 """Classes that a confusion matrix is drawn for; beyond, the most frequent mistakes are listed."""
-SPLITS = ("train", "valid", "test")
 MAX_LIST = 20
 MAX_CLASSES = 50
 AIMS = ("balanced_accuracy", "f1")
@@ -229,64 +229,6 @@ class View:
         )
 
     @cached_property
-    def candidates(self) -> list[Row]:
-        """The leaderboard, the best first, then those that were not trained."""
-        found = self.report.training.get("leaderboard", [])
-        ordered = sorted(found, key=lambda row: (row.get("loss") is None, row.get("loss") or 0.0))
-        chosen = self.report.training.get("chosen")
-        return [
-            Row(
-                (
-                    row["name"],
-                    row["family"],
-                    self.words.get("chosen" if row["name"] == chosen else row["status"], row["status"]),
-                    "" if row.get("loss") is None else number(row["loss"], 4) + _deviation(row),
-                    "" if row.get("seconds") is None else number(row["seconds"], 1),
-                    self.translated(text(row.get("reason"))),
-                ),
-                "chosen" if row["name"] == chosen else "",
-            )
-            for row in ordered
-        ]
-
-    @cached_property
-    def leaderboard_note(self) -> str:
-        """What candidates were chosen by."""
-        loss = str(self.report.training.get("loss") or self.words["loss"])
-        return self.say("leaderboard_note", loss=self.words.get(f"loss_{loss}", loss))
-
-    @cached_property
-    def data_rows(self) -> list[Row]:
-        """Rows read, set aside by rule, kept, and dealt out; values changed."""
-        data = self.report.data
-        rows = data.get("rows", {})
-        found = [Row((self.words["data_read"], shown(rows.get("found"))))] if rows else []
-        for rule, count in sorted(rows.get("quarantined", {}).items()):
-            found.append(Row((self.say("data_aside", rule=self.words.get(f"rule_{rule}", rule)), f"− {count:,}")))
-        if rows:
-            found.append(Row((self.words["data_kept"], shown(rows.get("kept"))), "chosen"))
-        dealt = data.get("split", {}).get("rows", {})
-        found += [Row((self.words[f"data_{part}"], f"{dealt[part]:,}")) for part in SPLITS if part in dealt]
-        return found + self.changed_rows
-
-    @cached_property
-    def changed_rows(self) -> list[Row]:
-        """Values that steps changed, and values that could not be read."""
-        data, found = self.report.data, []
-        changed: dict[str, int] = {}
-        for change in data.get("changes", []):
-            changed[change["rule"]] = changed.get(change["rule"], 0) + change["count"]
-        found += [
-            Row((self.say("data_changed", step=self.words.get(f"step_{rule}", rule)), f"{count:,}"))
-            for rule, count in changed.items()
-        ]
-        for column in data.get("columns", []):
-            if column.get("unreadable"):
-                label = self.say("data_unreadable", column=column["name"])
-                found.append(Row((label, f"{column['unreadable']:,}")))
-        return found
-
-    @cached_property
     def gate_rows(self) -> list[tuple[str, str, str, str, str, str]]:
         """Code, title, status in words, found, to do, status."""
         titles = wording.GATE_TITLES[self.language]
@@ -322,8 +264,3 @@ class View:
             if value not in ("", None) and ("." not in key or "fingerprint" in key or ".pins." in key):
                 found.append(Row((self.words.get(f"lineage_{key}", key), text(value))))
         return found
-
-
-def _deviation(row: dict[str, Any]) -> str:
-    """The deviation of a candidate's loss between folds, where there are folds."""
-    return "" if row.get("spread") is None else f" ± {number(row['spread'], 4)}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from luban.catalog import fingerprint
 from luban.evaluate.figures import inner, shown
 from luban.evaluate.markdown import table
+from luban.evaluate.origins import candidate_rows, data_rows
 from luban.evaluate.page import phrases
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _uses(view: View, subject: Subject) -> Iterator[str]:
     yield f"## {t['card_details']}"
     inputs = t["comma"].join(f"{name} ({phrases.named(view, 'type', kind)})" for name, kind in subject.inputs)
     yield view.say("card_target", target=subject.target, task=phrases.named(view, "task", subject.task), inputs=inputs)
-    chosen = [row for row in view.candidates if row.mark == "chosen"]
+    chosen = [row for row in candidate_rows(view) if row.mark == "chosen"]
     yield table([t["candidate"], t["family"], t["status"], t["loss"], t["seconds"]], [r.cells[:5] for r in chosen], 3)
     yield table([t["costs"], t["value"]], [row.cells for row in view.cost_rows])
 
@@ -144,7 +145,7 @@ def _closer(view: View) -> Iterator[str]:
 def _data(view: View) -> Iterator[str]:
     t = view.words
     yield f"## {t['data']}"
-    yield table([t["data"], t["count"]], [row.cells for row in view.data_rows])
+    yield table([t["data"], t["count"]], [row.cells for row in data_rows(view)])
 
 
 def _trace(view: View, subject: Subject) -> Iterator[str]:

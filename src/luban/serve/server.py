@@ -1,44 +1,34 @@
-"""Running the application: a socket, an event loop, signals, and clients that do not behave.
+"""Running the application: what a process opens before it answers, and gives back after.
 
-Decided here: the socket is bound before anything is loaded from it, so that a taken port is an error of
-one line; SIGTERM and SIGINT end the server in good order, requests that run are finished, and
-`serve` returns; a second SIGINT ends it at once. A client that does not send a request's head in time,
-or one without end, is cut off.
+Decided here: the door, the socket, the models and the application are opened in this order and closed in the other, for
+`luban serve`, for one of several workers, for a thread of this process and for another ASGI server alike; `serve`
+returns after a signal. Where it may listen is said in `address`, how it starts, drains and stops in `draining`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
-import ipaddress
 import logging
-import math
 import os
-import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from types import FrameType
 from typing import TYPE_CHECKING
-
-import uvicorn
 
 from luban.engine.cores import usable_cores
 from luban.errors import ServeError
+from luban.serve.address import MAKE_KEY, address_of, listen
 from luban.serve.app import App
 from luban.serve.config import ServeConfig
+from luban.serve.draining import Draining
 from luban.serve.fleet import live
 from luban.serve.fleet.fleet import Fleet, Origins
 from luban.serve.fleet.memory import Memory
 from luban.serve.fleet.origins import Origin
 from luban.serve.guards.breaker import end_process
 from luban.serve.guards.door import Door
-from luban.serve.guards.keys import VARIABLE, Keys
-from luban.serve.http.direct import DirectProtocol
-from luban.serve.http.tls import Tls
 from luban.serve.processes.supervisor import Supervisor
 from luban.serve.processes.worker import Worker
 from luban.serve.watch import log
@@ -50,10 +40,6 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("luban.serve")
 COLLECT_AFTER = (20_000, 20, 20)
 """Thresholds of the collector of a process that serves: a request leaves no cycles behind."""
-KEEP_ALIVE_S = 5
-"""Time after which a connection on which nothing comes is closed."""
-_CLOSE = (b"connection", b"close")
-_MAKE_KEY = f"Make one: `luban keys create`, or set {VARIABLE}. Or say --no-key to answer all who reach the port."
 
 
 def serve(
@@ -139,7 +125,7 @@ def _running(
     environment: Mapping[str, str],
     home: Home | None,
     worker: Worker | None = None,
-) -> Iterator[tuple[_Server, socket.socket]]:
+) -> Iterator[tuple[Draining, socket.socket]]:
     door = Door.open(config, environment, home, None if worker is None else worker.board)
     door.start()
     if worker is not None and worker.index:
@@ -151,7 +137,7 @@ def _running(
         _loaded(origin, config, door, home) as app,
     ):
         app.metrics.board = Board(worker.board) if worker is not None else None
-        yield _Server(app, config), listening
+        yield Draining(app, config), listening
 
 
 @contextlib.contextmanager
@@ -183,7 +169,7 @@ def application(
     door.start()
     if not door and not config.no_key:
         door.close()
-        raise ServeError("Without an API key another server may not answer for all who reach it.", _MAKE_KEY)
+        raise ServeError("Without an API key another server may not answer for all who reach it.", MAKE_KEY)
     with contextlib.closing(door), _loaded(origin, config, door, home) as app:
         yield app
 
@@ -193,112 +179,3 @@ def model_threads(config: ServeConfig) -> int:
     if config.model_threads != "auto":
         return config.model_threads
     return max(1, usable_cores() // config.workers)
-
-
-def listen(config: ServeConfig, keys: Keys | Door) -> socket.socket:
-    """A bound socket at the configured address. Raises ServeError where it cannot or must not be."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError as error:
-        raise ServeError(f"`host` must be an address of this machine, but got {config.host}: {error}.") from None
-    if not keys and not config.no_key and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
-        raise ServeError(
-            f"Without an API key the server listens on loopback only, but `host` is {config.host}.",
-            _MAKE_KEY,
-        )
-    try:
-        return socket.create_server(address[:2], family=family, backlog=1024)
-    except OSError as error:
-        raise ServeError(
-            f"Cannot listen on {config.host} port {config.port}: {error.strerror or error}.",
-            "Choose another with --port; 0 picks a free one.",
-        ) from None
-
-
-def address_of(listening: socket.socket, config: ServeConfig) -> str:
-    """The URL of a bound socket."""
-    host, port = listening.getsockname()[:2]
-    scheme = "http" if config.tls is None else "https"
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-def _settings(app: App, config: ServeConfig) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=partial(DirectProtocol, app, config.head_timeout_s),  # type: ignore[arg-type]
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=config.max_connections,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=config.stop_timeout_s,
-    )
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, which says when it is ready, drains before it stops, and returns after a signal.
-
-    Drained, it still answers, but says 503 to `/ready` and asks clients to close their connections: whoever shares
-    requests out then takes them elsewhere before the port is closed.
-    """
-
-    on_ready: Callable[[str], None] = staticmethod(lambda address: None)
-
-    def __init__(self, app: App, config: ServeConfig) -> None:
-        super().__init__(_settings(app, config))
-        self._own_config = config
-        self._tls = None if config.tls is None else Tls(config.tls)
-        if self._tls is not None:
-            self.config.load()
-            self.config.ssl = self._tls.context
-        self._app = app
-        self.guarding = app.guarding
-        self._drain_s = config.drain_s
-        self._stop_at = math.inf
-        self._publishing: asyncio.Task[None] | None = None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then tell the address."""
-        await self._app.companions.start()
-        # Tells its figures to the other workers, where there are any.
-        self._publishing = asyncio.get_running_loop().create_task(self._app.metrics.publish())
-        await super().startup(sockets=sockets)
-        if self.started and sockets:
-            address = address_of(sockets[0], self._own_config)
-            LOG.info("listening", extra={"fields": {"address": address}})
-            self.on_ready(address)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop what lives beside the application, then finish what runs."""
-        await self._app.companions.stop()
-        await super().shutdown(sockets=sockets)
-        if self._tls is not None:
-            self._tls.close()
-        if self._publishing is not None:
-            self._publishing.cancel()
-
-    async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: whether to stop now."""
-        done = await super().on_tick(counter)
-        if self._app.draining:
-            state = self.server_state
-            state.default_headers = [*(h for h in state.default_headers if h != _CLOSE), _CLOSE]
-        return done or time.monotonic() >= self._stop_at
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop in good order; unlike uvicorn's, the signal is not raised again afterwards.
-
-        The first SIGTERM drains for `drain_s`; a second one, or SIGINT, stops at once.
-        """
-        if sig == signal.SIGTERM and self._drain_s > 0 and not self._app.draining:
-            self._stop_at = time.monotonic() + self._drain_s
-            self._app.draining = True
-            return
-        if self.should_exit and sig == signal.SIGINT:
-            self.force_exit = True
-        self.should_exit = True

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from luban.errors import ConfigError, Denied, ServeError, StoreError
 from luban.policy.rules import Actor
+from luban.serve.address import listen
 from luban.serve.config import ServeConfig
 from luban.serve.guards.door import MAX_SEEN, STRANGER, Door
 from luban.serve.guards.key_records import hashed, id_in
@@ -23,7 +24,7 @@ from luban.serve.guards.keys import Keys
 from luban.serve.guards.limits_config import LimitConfig
 from luban.serve.http.problems import Problem
 from luban.serve.question import ANYBODY
-from luban.serve.server import listen, serving
+from luban.serve.server import serving
 from luban.store.home import Home
 from waiting import until
 

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from luban.errors import ConfigError, ServeError
+from luban.serve.address import listen
 from luban.serve.config import ServeConfig
 from luban.serve.guards.keys import Keys
-from luban.serve.server import listen
 
 OLD, NEW = "an-old-key-0123456789", "a-new-key-0123456789"
 CLOSED = ["/v1/model", "/openapi.json", "/metrics"]

@@ -226,7 +226,7 @@ def test_a_long_head_is_cut_off_on_a_kept_connection(client: httpx.Client) -> No
 
 
 def test_idle_connections_are_closed(origin: HandOrigin, bundle: FakeBundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("luban.serve.server.KEEP_ALIVE_S", 1.5)
+    monkeypatch.setattr("luban.serve.draining.KEEP_ALIVE_S", 1.5)
     with serving(origin, ServeConfig(port=0), {}) as address, httpx.Client(base_url=address) as client:
         asking = Asking(client)
         for _ in range(3):

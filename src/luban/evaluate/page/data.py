@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from luban.evaluate.figures import brief, shown
 from luban.evaluate.layout import Row
+from luban.evaluate.origins import changed_rows
 from luban.evaluate.page import phrases
 from luban.evaluate.page.blocks import Bar, Bars, Block, Heading, Part, Stack, Table, Text
 
@@ -88,7 +89,7 @@ def _changed(view: View) -> Iterator[Row]:
     if rows:
         yield Row((view.words["data_read"], shown(rows.get("found"))))
         yield Row((view.words["data_kept"], shown(rows.get("kept"))), "chosen")
-    yield from view.changed_rows
+    yield from changed_rows(view)
 
 
 def _classes(view: View) -> Iterator[Block]:

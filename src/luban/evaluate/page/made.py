@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from luban.evaluate.figures import brief, shown, tick
 from luban.evaluate.layout import Row
+from luban.evaluate.origins import candidate_rows, leaderboard_note
 from luban.evaluate.page import phrases
 from luban.evaluate.page.blocks import Block, Figure, Figures, Heading, Table, Text
 from luban.evaluate.page.plots import Axis, Line, chart
@@ -20,11 +21,12 @@ MAX_CANDIDATES = 30
 def made(view: View) -> Iterator[Block]:
     """The leaderboard, the search, and whether more rows would help."""
     t = view.words
-    yield Text(view.leaderboard_note, soft=True)
+    yield Text(leaderboard_note(view), soft=True)
     head = (t["candidate"], t["family"], t["status"], t["loss"], t["seconds"], t["note"])
-    yield Table(head, view.candidates[:MAX_CANDIDATES], right=3, note=True)
-    if len(view.candidates) > MAX_CANDIDATES:
-        yield Text(view.say("first_of", shown=str(MAX_CANDIDATES), all=f"{len(view.candidates):,}"), soft=True)
+    found = candidate_rows(view)
+    yield Table(head, found[:MAX_CANDIDATES], right=3, note=True)
+    if len(found) > MAX_CANDIDATES:
+        yield Text(view.say("first_of", shown=str(MAX_CANDIDATES), all=f"{len(found):,}"), soft=True)
     yield from _more_rows(view)
     yield from _stability(view)
     yield from _tuning(view)

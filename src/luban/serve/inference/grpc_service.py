@@ -5,7 +5,7 @@ KEY`, or `x-api-key`); a call's deadline is the question's; a problem becomes th
 kind in the trailing metadata `luban-problem`. What the service does not know of the protocol (repositories, shared
 memory, streams) is UNIMPLEMENTED. A message is read once its caller was let in, so that nobody else's fills the
 memory: to the library each call is a stream, of which the first message counts. Where the server speaks TLS, so does
-this port. Source: KServe, "Open Inference Protocol V2".
+this port. What a message says is read in `grpc_messages`. Source: KServe, "Open Inference Protocol V2".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import functools
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from luban import __version__
@@ -24,20 +24,11 @@ from luban.catalog import need
 from luban.errors import ServeError
 from luban.serve.desk import Desk
 from luban.serve.http.problems import NotYet, Problem
+from luban.serve.inference.grpc_messages import answered, parameters, rows
 from luban.serve.inference.grpc_tls import credentials
 from luban.serve.inference.proto import messages
-from luban.serve.inference.tensors import (
-    Tensor,
-    answers_as_tensors,
-    count_of,
-    packed,
-    rows_of,
-    text_or_file,
-    unpacked,
-    without_nan,
-)
 from luban.serve.inference.v2 import EXTENSIONS, NAME, asked, check_ready, metadata, served_of, version_of
-from luban.serve.question import Caller, Entry, Question, Reply, Role
+from luban.serve.question import Caller, Entry, Role
 from luban.serve.watch.accounts import CLIENT_WENT_AWAY, Accounts, Called
 
 if TYPE_CHECKING:
@@ -56,20 +47,6 @@ _STATUS = {
     500: "INTERNAL",
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
-}
-_CONTENTS = {
-    "BOOL": "bool_contents",
-    "INT8": "int_contents",
-    "INT16": "int_contents",
-    "INT32": "int_contents",
-    "INT64": "int64_contents",
-    "UINT8": "uint_contents",
-    "UINT16": "uint_contents",
-    "UINT32": "uint_contents",
-    "UINT64": "uint64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
 }
 _ROLES: dict[str, Role | None] = {"ModelMetadata": "viewer", "ModelInfer": "caller"}
 _UNREAD = frozenset(("ServerLive", "ServerReady", "ServerMetadata"))
@@ -240,10 +217,11 @@ class GrpcService:
         entry = self._entry(message.model_name, told, message.ByteSize())
         admission = self._desk.admit(entry)
         try:
-            question = asked(entry, _rows(message), _parameters(message.parameters), self._config.max_rows)
+            question = asked(entry, rows(message), parameters(message), self._config.max_rows)
             question.version = version_of(message.model_version, entry.model)
             question.deadline = min(question.deadline, _deadline(context))
-            return self._written(message, question, await self._desk.ask(question))
+            reply = await self._desk.ask(question)
+            return answered(self._messages, message, question, reply)
         finally:
             admission.leave()
 
@@ -255,17 +233,6 @@ class GrpcService:
             )
         return Entry(told.caller, name, told.id, num_bytes, told.track)
 
-    def _written(self, message: Any, question: Question, reply: Reply) -> Any:
-        served = reply.arm.served
-        made = self._messages["ModelInferResponse"](model_name=served.name, id=message.id)
-        made.model_version = "" if served.version is None else str(served.version)
-        made.parameters["identity"].string_param = served.bundle.identity
-        made.parameters["request_id"].string_param = question.entry.request_id
-        for tensor in answers_as_tensors(served, reply.answers, [one.name for one in message.outputs]):
-            made.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=[len(tensor.values)])
-            made.raw_output_contents.append(packed(tensor))
-        return made
-
 
 def _told(name: str, context: Any) -> Called:
     pairs = [(key, value) for key, value in context.invocation_metadata() or () if isinstance(value, str)]
@@ -274,37 +241,6 @@ def _told(name: str, context: Any) -> Called:
         names = [key for key, _ in pairs]
         sent |= {key: "" for key in _CREDENTIALS if names.count(key) > 1}
     return Called(f"/{SERVICE}/{name}", f"/{SERVICE}/{name}", sent)
-
-
-def _rows(message: Any) -> list[dict[str, Any]]:
-    raw = message.raw_input_contents
-    if raw and len(raw) != len(message.inputs):
-        detail = f"`raw_input_contents` must hold one entry an input, but got {len(raw)} for {len(message.inputs)}."
-        raise Problem("wrong-shape", detail, "Send all inputs in one form.")
-    tensors: list[Tensor] = []
-    for place, one in enumerate(message.inputs):
-        count = count_of(one.name, list(one.shape))
-        tensors.append(unpacked(one.name, one.datatype, count, raw[place]) if raw else _from_contents(one, count))
-    return rows_of(tensors)
-
-
-def _from_contents(one: Any, count: int) -> Tensor:
-    field = _CONTENTS.get(one.datatype)
-    if field is None:
-        detail = f"The datatype of `{one.name[:80]}` must be one of {', '.join(_CONTENTS)}, or sent as raw bytes."
-        raise Problem("wrong-shape", detail, "Send `raw_input_contents`.")
-    values = list(getattr(one.contents, field))
-    if len(values) != count:
-        detail = f"`{one.name[:80]}` must have {count} values in `{field}`, as its shape says, but got {len(values)}."
-        raise Problem("wrong-shape", detail, "Send as many values as the shape says.")
-    if one.datatype == "BYTES":
-        values = [text_or_file(one.name, value) for value in values]
-    return Tensor(one.name, one.datatype, without_nan(one.datatype, values))
-
-
-def _parameters(found: Mapping[str, Any]) -> dict[str, Any]:
-    chosen = {name: value.WhichOneof("parameter_choice") for name, value in found.items()}
-    return {name: getattr(found[name], choice) for name, choice in chosen.items() if choice}
 
 
 def _deadline(context: Any) -> float:
