@@ -71,6 +71,17 @@ def test_several_rows(api: httpx.Client) -> None:
     assert found[3] == "image: is neither base64 nor a data URI of a picture"
 
 
+def test_rows_that_name_one_file_hold_it_once() -> None:
+    """Or a body of some megabytes would unfold to as many times that as it has rows."""
+    rows = [{"image": {"file": "a"}}] * 1000
+    edge = b"--x\r\ncontent-disposition: form-data; "
+    parts = [b'name="rows"\r\n\r\n' + json.dumps(rows).encode(), b'name="a"; filename="a"\r\n\r\n' + LIGHT]
+    body = b"".join(edge + part + b"\r\n" for part in parts) + b"--x--\r\n"
+    question = read_form("multipart/form-data; boundary=x", body, Entry(ANYBODY, "reviews", "1"), 1000, 12)
+    assert question.rows[0] == {"image": LIGHT}
+    assert len({id(row["image"]) for row in question.rows}) == 1
+
+
 def test_options_and_reasons(api: httpx.Client) -> None:
     more = {"options": '{"threshold": 0.999999}', "explain": "true"}
     answer = api.post(PATH, files={"image": ("a.png", LIGHT)}, data=more)

@@ -15,6 +15,7 @@ without keys does not answer it (`local.py`), and a key no page can add.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -40,6 +41,11 @@ class Part:
     name: str = ""
     is_file: bool = False
     data: bytearray = field(default_factory=bytearray)
+
+    @cached_property
+    def file(self) -> bytes:
+        """The part as a file. Made once: many rows may name one file, which must not fill the memory so many times."""
+        return bytes(self.data)
 
     @property
     def text(self) -> str:
@@ -85,7 +91,7 @@ def read_form(content_type: str, body: bytes, entry: Entry, max_rows: int, max_p
 def _one_row(parts: dict[str, Part]) -> dict[str, Any]:
     if not parts:
         raise _wrong("The form has no part that is a column.")
-    return {name: bytes(part.data) if part.is_file else part.text for name, part in parts.items()}
+    return {name: part.file if part.is_file else part.text for name, part in parts.items()}
 
 
 def _named_rows(parts: dict[str, Part], max_rows: int) -> list[Any]:
@@ -114,7 +120,7 @@ def _filled(value: Any, parts: dict[str, Part], left: dict[str, Part]) -> Any:
     if part is None or not part.is_file:
         raise _wrong(f"There is no file part `{str(name)[:MAX_NAME]}`, which a row names.")
     left.pop(part.name, None)
-    return bytes(part.data)
+    return part.file
 
 
 def _json(part: Part) -> Any:
