@@ -13,7 +13,7 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "luban"
 FILES = sorted(SRC.rglob("*.py"))
 ORDER = [
-    ("errors", "catalog"),
+    ("errors", "catalog", "choices"),
     ("store",),
     ("engine",),
     ("data",),

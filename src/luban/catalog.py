@@ -10,8 +10,7 @@ A `Catalog` reads such a table and, beside it, the entry points of installed pac
 - tables are explicit and lazy: no registration by import, no scanning of folders;
 - a plug-in's name has its vendor before a colon, so it cannot shadow the core, and a broken
   plug-in fails only when it is named;
-- a component's settings are its own frozen `Config`; a project file is read in two phases,
-  first the kind, then the settings with that kind's `Config` (`Choice`, `OneOf`).
+- a component's settings are its own frozen `Config`; how a project file states them is in `choices`.
 
 This module knows no component, no folder's meaning and no order of verbs.
 """
@@ -29,9 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import core_schema
+from pydantic import BaseModel, ConfigDict, Field
 
 from luban.errors import ConfigError, MissingExtra, UnknownName
 
@@ -239,78 +236,6 @@ class Choice:
     def identity(self) -> dict[str, Any]:
         """JSON form for result keys and manifests."""
         return {"kind": self.kind, **self.config.identity()}
-
-
-class OneOf:
-    """Annotation of a config field that names one entry of a catalog, read in two phases.
-
-    Takes `name`, or `{kind: name, ...settings}`, or a `Choice`; gives a `Choice`.
-    """
-
-    def __init__(self, catalog: Catalog[Any]) -> None:
-        self.catalog = catalog
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            self.read, serialization=core_schema.plain_serializer_function_ser_schema(self.write)
-        )
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        known = self.catalog.names()
-        options: list[JsonSchemaValue] = [{"enum": known, "description": f"the name of a {self.catalog.what}"}]
-        for name in self.catalog.usable():
-            body = inlined(self.catalog.resolve(name).Config.model_json_schema())
-            body["properties"] = {"kind": {"const": name}, **body.get("properties", {})}
-            body["required"] = ["kind", *body.get("required", [])]
-            options.append(body)
-        return {"anyOf": options}
-
-    def read(self, value: Any) -> Choice:
-        """The choice that `value` states; raises ValueError with a sentence for the user."""
-        if isinstance(value, Choice):
-            return value
-        if isinstance(value, str):
-            value = {"kind": value}
-        if not isinstance(value, Mapping) or not isinstance(value.get("kind"), str):
-            raise ValueError(
-                f"must name a {self.catalog.what}: one of {', '.join(self.catalog.names())}, "
-                f"alone or as `kind:` beside its settings"
-            )
-        settings = dict(value)
-        kind = settings.pop("kind")
-        try:
-            cls = self.catalog.resolve(kind)
-        except UnknownName as error:
-            raise ValueError(str(error).replace("\n", " ")) from error
-        return Choice(kind, cls.Config.model_validate(settings))
-
-    @staticmethod
-    def write(choice: Choice) -> dict[str, Any]:
-        """JSON form of a choice; reads back to the same choice."""
-        return {"kind": choice.kind, **choice.config.model_dump(mode="json")}
-
-
-def auto_or_list(value: Any) -> str:
-    """Which form a field takes that is `auto` or a list: a discriminator, so that errors name one form."""
-    return "auto" if isinstance(value, str) else "list"
-
-
-def inlined(schema: JsonSchemaValue) -> JsonSchemaValue:
-    """A JSON Schema whose references are replaced by what they refer to."""
-    definitions = schema.pop("$defs", {})
-
-    def follow(value: Any) -> Any:
-        if isinstance(value, dict):
-            if "$ref" in value:
-                beside = {key: entry for key, entry in value.items() if key != "$ref"}
-                return {**follow(definitions[value["$ref"].rsplit("/", 1)[1]]), **beside}
-            return {key: follow(entry) for key, entry in value.items()}
-        return [follow(entry) for entry in value] if isinstance(value, list) else value
-
-    found: JsonSchemaValue = follow(schema)
-    return found
 
 
 def canonical(value: Any) -> bytes:

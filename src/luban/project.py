@@ -17,7 +17,8 @@ import yaml
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from luban.catalog import TASKS, Choice, Config, OneOf, nearest
+from luban.catalog import TASKS, Choice, Config, nearest
+from luban.choices import OneOf
 from luban.compress.config import CompressConfig
 from luban.data.config import DataConfig
 from luban.deploy.config import DeployConfig

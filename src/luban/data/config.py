@@ -19,7 +19,8 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_va
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
-from luban.catalog import FEATURES, SOURCES, Choice, Config, OneOf, inlined
+from luban.catalog import FEATURES, SOURCES, Choice, Config
+from luban.choices import OneOf, inlined
 from luban.data.schema import Role
 from luban.errors import UnknownName
 

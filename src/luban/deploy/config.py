@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from luban.catalog import TARGETS, Choice, Config, OneOf
+from luban.catalog import TARGETS, Choice, Config
+from luban.choices import OneOf
 from luban.deploy.sizing import SizingConfig
 
 LOCALHOST = "localhost"

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from luban.catalog import Config, auto_or_list
+from luban.catalog import Config
+from luban.choices import auto_or_list
 
 Columns = Annotated[
     Annotated[Literal["auto"], Tag("auto")] | Annotated[tuple[str, ...], Tag("list")], Discriminator(auto_or_list)

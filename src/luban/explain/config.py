@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from luban.catalog import EXPLAINERS, Choice, Config, OneOf, auto_or_list
+from luban.catalog import EXPLAINERS, Choice, Config
+from luban.choices import OneOf, auto_or_list
 
 Methods = Annotated[
     Annotated[Literal["auto"], Tag("auto")] | Annotated[tuple[Annotated[Choice, OneOf(EXPLAINERS)], ...], Tag("list")],

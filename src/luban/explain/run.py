@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from luban.bundle.bundle import Bundle
-from luban.catalog import EXPLAINERS, Choice, OneOf
+from luban.catalog import EXPLAINERS, Choice
+from luban.choices import OneOf
 from luban.data.dataset import ROW_ID, Dataset, Split
 from luban.evaluate.rows import Rows
 from luban.explain.base import Case, Explainer, Json

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
 
 import numpy as np
 
-from luban.catalog import CONVERTERS, Choice, Component, Config, OneOf
+from luban.catalog import CONVERTERS, Choice, Component, Config
+from luban.choices import OneOf
 from luban.features.kinds import Arrays, Block, Kind, Want
 from luban.tasks.base import Head
 

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from luban.catalog import STEPS, Choice, Config, OneOf, auto_or_list, execution
+from luban.catalog import STEPS, Choice, Config, execution
+from luban.choices import OneOf, auto_or_list
 
 Steps = Annotated[
     Annotated[Literal["auto"], Tag("auto")] | Annotated[tuple[Annotated[Choice, OneOf(STEPS)], ...], Tag("list")],

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from luban.catalog import GATES, Choice, Config, OneOf
+from luban.catalog import GATES, Choice, Config
+from luban.choices import OneOf
 
 Promote = Literal["significant", "always", "never"]
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from luban.catalog import FAMILIES, Choice, Config, OneOf, auto_or_list, execution
+from luban.catalog import FAMILIES, Choice, Config, execution
+from luban.choices import OneOf, auto_or_list
 
 AUTO = "auto"
 

@@ -14,7 +14,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from luban.catalog import TOWERS, Choice, OneOf, need, searchable
+from luban.catalog import TOWERS, Choice, need, searchable
+from luban.choices import OneOf
 from luban.features.kinds import Arrays, BagConfig, Block, IndexConfig, Kind, VectorConfig, Want
 from luban.features.pretrained import PretrainedFiles
 from luban.models.base import Family, FitContext, Fitted, Reading

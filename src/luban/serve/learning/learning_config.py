@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from luban.catalog import EXPLAINERS, Choice, Config, OneOf
+from luban.catalog import EXPLAINERS, Choice, Config
+from luban.choices import OneOf
 from luban.policy.rules import Role
 
 
@@ -28,8 +29,8 @@ class RecordsConfig(Config):
     max_waiting: int = Field(20_000, ge=1)
     """Most rows that wait in memory while the ledger cannot be written; of more, the oldest are dropped."""
     feedback_role: Role = "caller"
-    """Least role that may tell truths. Who may, may tell those of any answer of the models that it may ask: where
-    callers do not trust each other, give `operator`, and tell them from your own service."""
+    """Least role that may tell truths. A caller may tell those of the answers that its own key or token was given, an
+    operator those of all: where callers' truths are not to be trusted, give `operator`."""
 
 
 class ReviewConfig(Config):

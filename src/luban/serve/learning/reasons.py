@@ -21,7 +21,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal
 
-from luban.catalog import EXPLAINERS, Choice, OneOf
+from luban.catalog import EXPLAINERS, Choice
+from luban.choices import OneOf
 
 if TYPE_CHECKING:
     from luban.explain.attribution import Attribution

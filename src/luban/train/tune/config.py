@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from luban.catalog import FAMILIES, Choice, Config, OneOf
+from luban.catalog import FAMILIES, Choice, Config
+from luban.choices import OneOf
 from luban.train.tune.space import Bounds, Range, Scalar, ranges
 
 
