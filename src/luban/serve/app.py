@@ -27,7 +27,7 @@ from luban.serve.http.openapi import model_facts, openapi
 from luban.serve.http.page import HEADERS as PAGE_HEADERS
 from luban.serve.http.page import page
 from luban.serve.http.predicting import Predicting, entry_of
-from luban.serve.http.problems import NotYet, Problem
+from luban.serve.http.problems import MOST_TRIES, NotYet, Problem
 from luban.serve.http.routes import Halves, Route, Router
 from luban.serve.http.wire import Disconnected, Receive, Request, Response, Scope, Send, respond
 from luban.serve.inference.v2 import OpenInference
@@ -101,14 +101,14 @@ class App:
         self.accounts.end(request, status, seconds)
 
     async def _respond(self, request: Request) -> Response:
-        for last in (False, False, True):
+        for number in range(1, MOST_TRIES + 1):
             try:
                 route = self.enter(request)
                 return route if isinstance(route, Response) else await route.handler(request)
             except Disconnected:
                 raise
             except Exception as error:
-                if last or not isinstance(error, NotYet):
+                if number == MOST_TRIES or not isinstance(error, NotYet):
                     return self.failed(error, request)
                 try:
                     await error.ready()
@@ -147,7 +147,8 @@ class App:
             return route
         request.route = route.path
         if route.role is not None:
-            request.caller = self._let_in(request)
+            if not request.is_let_in:
+                request.caller, request.is_let_in = self._let_in(request), True
             if not request.caller.may(route.role):
                 detail = f"This takes the role {route.role}, but {request.caller.name} is {request.caller.role}."
                 raise Problem("not-allowed", detail, "Ask for a key of that role.")

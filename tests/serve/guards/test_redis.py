@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from luban.serve.config import ServeConfig
+from luban.serve.guards.auth import AuthConfig
 from luban.serve.guards.limits_config import LimitConfig, LimitsConfig, RedisConfig
 from luban.serve.guards.once import InRedis
 from luban.serve.guards.redis_counts import RedisCounts
@@ -24,6 +25,8 @@ from ports import free_port
 from waiting import until
 
 from ..conftest import FakeBundle, HandOrigin
+from .test_oidc import Provider
+from .test_oidc import config_of as provided
 
 PROGRAM = shutil.which("redis-server")
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="redis-server is not installed")
@@ -280,3 +283,27 @@ def test_over_http(redis: Redis, origin: HandOrigin, bundle: FakeBundle) -> None
         gone = httpx.post(f"{one}/v1/models/reviews/predict", json={"rows": []})
         assert gone.status_code in (429, 503)
         assert httpx.get(f"{one}/health").status_code == 200
+
+
+def test_a_token_for_one_use_is_asked_for_once_whatever_else_must_be_fetched(
+    redis: Redis, origin: HandOrigin, bundle: FakeBundle
+) -> None:
+    """Its use, then the caller's limit are looked up in Redis: the request is begun anew, and its token is not."""
+    shared = {"requests": {"rate_per_s": 0.01, "burst": 6}, "rows": {"rate_per_s": 0.01, "burst": 6}}
+    limits = LimitsConfig.model_validate({**shared, "redis": {"url": redis.url, "timeout_s": 5}})
+    provider = Provider()
+    try:
+        config = ServeConfig(port=0, limits=limits, auth=AuthConfig(oidc=provided(provider, one_time=True)))
+        with serving(origin, config, {}) as address:
+
+            def ask(token: str, pieces: bool = False) -> int:
+                body = b'{"rows": [{"text": "short"}]}'
+                headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+                content: Any = iter([body[:9], body[9:]]) if pieces else body
+                return httpx.post(f"{address}/v1/predict", content=content, headers=headers).status_code
+
+            for number, pieces in enumerate((False, True)):
+                token = provider.token(sub=f"app-{number}", jti=str(number))
+                assert [ask(token, pieces), ask(token, pieces)] == [200, 401]
+    finally:
+        provider.close()

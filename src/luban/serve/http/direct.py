@@ -22,7 +22,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
-from luban.serve.http.problems import NotYet
+from luban.serve.http.problems import MOST_TRIES, NotYet
 from luban.serve.http.routes import Admitted, Halves, Route
 from luban.serve.http.strict import MAX_HEAD_BYTES, StrictProtocol
 from luban.serve.http.wire import Request, Response, head_of
@@ -73,10 +73,11 @@ class Exchange:
         self.keep_alive = keep_alive
         self.disconnected = False
 
-    def begin(self, path: str, headers: list[tuple[bytes, bytes]], body: bytes, tries: int = 3) -> None:
+    def begin(self, path: str, headers: list[tuple[bytes, bytes]], body: bytes, tries: int = MOST_TRIES) -> None:
         """Ask; the answer is written when it is there, perhaps at once."""
-        scope = {"method": "POST", "path": path, "headers": headers}
-        self._request = request = Request(scope, _never)
+        if self._request is None:  # else it is begun anew, with its caller and its notes
+            self._request = Request({"method": "POST", "path": path, "headers": headers}, _never)
+        request = self._request
         service = self._protocol.service
         try:
             route = service.enter(request)

@@ -88,6 +88,10 @@ class Problem(Exception):
         return Response(orjson.dumps(body), status, MEDIA_TYPE, self.headers)
 
 
+MOST_TRIES = 5
+"""How often a request is begun: a provider's keys, a token's use and two limits may have to be fetched first."""
+
+
 class NotYet(Problem):
     """Something must be fetched first: `await ready()`, then ask again. Whoever does not wait sends the client away.
 

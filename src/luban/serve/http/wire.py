@@ -105,6 +105,8 @@ class Request:
         """The path as it stands in the table of routes, once it was found."""
         self.caller: Caller = ANYBODY
         """Who asks, once the door was passed."""
+        self.is_let_in = False
+        """Whether it was: a request that is begun anew must not use up a token for one use again."""
         self._body: bytes | None = None
         self._is_read = False
         self.track = Track()
