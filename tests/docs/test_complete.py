@@ -11,6 +11,7 @@ import typer
 
 from luban.catalog import CATALOGS, GATES, TARGETS, Catalog
 from luban.cli.main import app as cli
+from luban.deploy.proxies.answers import ANSWERS
 from luban.evaluate.metrics import METRICS
 from luban.project import RESERVED
 from luban.serve.http.problems import KINDS
@@ -86,6 +87,7 @@ def test_names_that_are_met_are_explained() -> None:
     for page, names in {
         "evaluate": METRICS,
         "serve": KINDS,
+        "deploy": [answer.kind for answer in ANSWERS.values()],
         "watch": FIGURES,
         "project-file": RESERVED,
         "init": TEMPLATES,

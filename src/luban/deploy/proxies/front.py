@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from luban.deploy.base import Deployment, File
+from luban.deploy.proxies.answers import ANSWERS
 from luban.deploy.templates import render
 
 PURE = (r"^/v1/(models/[^/]+/)?predict$", r"^/v2/models/[^/]+/(versions/[^/]+/)?infer$")
@@ -63,6 +64,7 @@ def proxy_file(proxy: str, kind: str, plan: Deployment, front: Front) -> File:
         "front": front,
         "pure": PURE,
         "grpc": GRPC,
+        "answers": ANSWERS,
         "keep_alive_s": KEEP_ALIVE_S,
         "tries": min(3, max(2, len(front.servers))),
     }
