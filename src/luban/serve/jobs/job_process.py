@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("luban.jobs")
 SWEEP_S = 3600.0
 STOP_S = 5.0
+"""How long a process has to give its job back."""
+JOIN_S = STOP_S + 3.0
+"""How long a server that stops waits for its threads; a ledger that is locked may hold them up for longer."""
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -78,8 +81,9 @@ class JobProcesses:
     async def stop(self) -> None:
         """End the processes; what they were at waits again."""
         self._stop.set()
+        end = time.monotonic() + JOIN_S
         for thread in self._threads:
-            await asyncio.to_thread(thread.join)
+            await asyncio.to_thread(thread.join, max(0.0, end - time.monotonic()))
         self._figures = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)

@@ -30,6 +30,8 @@ from luban.store.ledger import Lease, Ledger
 LOG = logging.getLogger("luban.serve")
 CANARY, TEST = Actor("canary"), Actor("test")
 LEASE_S = 15.0
+STOP_S = 2.0
+"""How long a server that stops waits for its look; a ledger that is locked may hold that up for longer."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +147,10 @@ class Leader:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it; another server takes over."""
+        """End it; another server takes over, at once or when the lease is over."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(STOP_S)
 
     def run(self) -> None:
         """Look until `stop`."""

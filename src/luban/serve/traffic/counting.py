@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("luban.serve")
 Figures = dict[Place, Mapping[str, Any]]
+STOP_S = 5.0
+"""How long a server that stops waits for the last counts; a ledger that is locked may hold them up for longer."""
 
 
 class Counting:
@@ -95,9 +97,11 @@ class Writer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Write once more, and end."""
+        """Write once more, within `STOP_S`, and end."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(STOP_S)
+        if self._thread.is_alive():
+            LOG.error("counts lost", extra={"fields": {"reason": "The ledger did not take them in time."}})
 
     def _run(self) -> None:
         while not self._stop.wait(self._every_s):

@@ -1,10 +1,10 @@
 """Shadows: versions that are asked the same after the reply has gone, compared with what was answered, never heard.
 
 Decided here: nobody waits for a shadow. It is asked in one thread of its own, which rests for as long as it worked, so
-that it takes half a core at most; a bounded number of replies may wait for it, the others are dropped and counted. A
-shadow that raises, or cannot read the rows, is counted, and hurts nobody. Compared are the first column, where it
-holds classes or tags (a share of agreement), and all numbers that both answer with (mean absolute difference: of
-probabilities, or of the predicted number).
+that it takes half a core at most; replies bounded in number and bytes may wait for it, the others are dropped and
+counted. A shadow that raises, hangs, or cannot read the rows, hurts nobody; one that raises is counted. Compared are
+the first column, where it holds classes or tags (a share of agreement), and all numbers that both answer with (mean
+absolute difference: of probabilities, or of the predicted number).
 """
 
 from __future__ import annotations
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from luban.serve.traffic.counting import Figures
 
 LOG = logging.getLogger("luban.serve")
+MAX_WAITING_BYTES = 64 * 1024 * 1024
+"""Most bytes of the bodies whose rows wait: `traffic.shadow_waiting` pictures may be gigabytes."""
+UNKNOWN_BYTES = 64 * 1024
+"""What a body is taken to have that came without a length."""
+STOP_S = 2.0
+"""How long a server that stops waits for the shadow that is being asked; it may hang."""
 
 
 @dataclass(slots=True)
@@ -77,6 +83,10 @@ class _Waiting:
     reply: Reply
     compared: Compared
 
+    @property
+    def num_bytes(self) -> int:
+        return self.question.entry.num_bytes or UNKNOWN_BYTES
+
 
 class Shadows:
     """A listener of the desk, and a source of figures. `max_waiting` replies may wait."""
@@ -84,6 +94,8 @@ class Shadows:
     def __init__(self, max_waiting: int) -> None:
         self._queue: queue.Queue[_Waiting | None] = queue.Queue(max_waiting)
         self._compared: dict[tuple[str, int, int, str], Compared] = {}
+        # Each is changed by one thread alone: by the loop, and by that of the shadows.
+        self._came_bytes = self._went_bytes = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -97,18 +109,24 @@ class Shadows:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="luban-shadow", daemon=True)
                 self._thread.start()
+            waiting = _Waiting(arm, question, reply, compared)
+            if self._came_bytes - self._went_bytes + waiting.num_bytes > MAX_WAITING_BYTES:
+                compared.dropped += 1
+                continue
             try:
-                self._queue.put_nowait(_Waiting(arm, question, reply, compared))
+                self._queue.put_nowait(waiting)
             except queue.Full:
                 compared.dropped += 1
+            else:
+                self._came_bytes += waiting.num_bytes
 
     def stop(self) -> None:
-        """End; what waits is dropped."""
+        """End; what waits is dropped. A shadow that hangs is left to itself: its thread holds up no process."""
         self._stop.set()
         if self._thread is not None:
             with contextlib.suppress(queue.Full):  # Then it is at work, and looks at the flag before the next.
                 self._queue.put_nowait(None)
-            self._thread.join()
+            self._thread.join(STOP_S)
 
     def rows(self, deployment: str = DEFAULT) -> Figures:
         """What was compared, for the ledger."""
@@ -136,6 +154,7 @@ class Shadows:
             started = time.perf_counter()
             self._ask(waiting)
             worked_s = time.perf_counter() - started
+            self._went_bytes += waiting.num_bytes
             del waiting  # Who holds an arm keeps its version in memory.
             self._stop.wait(worked_s)
 
@@ -145,14 +164,15 @@ class Shadows:
         compared.asked += 1
         try:
             answers = ask(waiting.arm.served, waiting.question)
+            shadow_s = time.perf_counter() - started
+            compare(compared, reply.answers, answers, list(waiting.arm.served.bundle.columns.items()))
         except Exception as error:  # Whatever a new version raises is what a shadow is there to find.
             compared.failed += 1
             if compared.failed == 1:
                 LOG.warning("a shadow failed", extra={"fields": {"reason": str(error)}}, exc_info=error)
             return
-        compared.shadow_s += time.perf_counter() - started
+        compared.shadow_s += shadow_s
         compared.answered_s += reply.seconds
-        compare(compared, reply.answers, answers, list(waiting.arm.served.bundle.columns.items()))
 
 
 def ask(served: Served, question: Question) -> list[Answer]:
