@@ -20,9 +20,10 @@ from pathlib import Path
 
 import pytest
 
+from waiting import until
+
 LUBAN = Path(sys.executable).with_name("luban")
 ASK = json.dumps({"rows": [{"text": "很好", "stars": 5}]})
-WAIT_S = 60.0
 
 
 def program(name: str) -> str:
@@ -34,12 +35,8 @@ def program(name: str) -> str:
 
 
 def wait_for(what: Callable[[], bool], why: str, log: Path | None = None) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not what():
-        if time.monotonic() > deadline:
-            said = log.read_text("utf-8")[-3000:] if log is not None else ""
-            raise AssertionError(f"waited {WAIT_S:.0f} s for {why}\n{said}")
-        time.sleep(0.02)
+    """Wait until it is so; where that is in vain: what `log` says."""
+    until(what, why, log=log)
 
 
 def listens(port: int) -> bool:
@@ -62,7 +59,7 @@ def process(
             running.wait(10)
         except subprocess.TimeoutExpired:
             running.kill()
-            running.wait(10)
+            running.wait()
 
 
 def ready(port: int) -> bool:

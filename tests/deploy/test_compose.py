@@ -108,7 +108,7 @@ def test_images_are_named_by_version() -> None:
     for proxy in ("nginx", "haproxy"):
         for name, service in composed(proxy=proxy)["services"].items():
             _, _, tag = service["image"].partition(":")
-            assert re.match(r"v?\d|[0-9a-f]{12}$", tag), f"{name}: {service['image']}"
+            assert re.match(r"v?\d|[0-9a-f]{12}-[0-9a-f]{8}$", tag), f"{name}: {service['image']}"
 
 
 def test_dollars_in_settings_are_not_variables() -> None:

@@ -11,7 +11,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from luban.deploy.compose import Compose
 from luban.deploy.pins import pins
 from luban.deploy.write import write
 from serve.tiny import write_tiny
+from waiting import until
 
 from .machine import PLACE, Machine, machine
 from .plans import plan
@@ -86,6 +86,18 @@ class Composed:
         words = ["curl", "--silent", "--fail", "--max-time", "2", f"http://{self.address(service)}:8000/ready"]
         return self.on.run(*words, check=False).returncode == 0
 
+    def until(self, what: Callable[[], bool], why: str) -> None:
+        """Wait until it is so; where that is in vain: what the services said last."""
+        until(what, why, WAIT_S, every_s=0.3, log=self.said)
+
+    def said(self) -> str:
+        """The end of each service's log."""
+        logs = (
+            (one, self.on.run("env", *ENVIRONMENT, "podman", "logs", "--tail", "20", f"reviews_{one}_1", check=False))
+            for one in SERVICES
+        )
+        return "\n".join(f"{one}:\n{done.stdout}{done.stderr}" for one, done in logs)
+
     def asked(self, service: str, port: int, path: str) -> Any:
         """What a service says inside its network."""
         done = self.on.run("curl", "--silent", f"http://{self.address(service)}:{port}{path}", check=False)
@@ -98,13 +110,6 @@ ENVIRONMENT = (
     f"PYTHONPATH={PLACE}/tools",
     "BUILDAH_ISOLATION=chroot",
 )
-
-
-def until(what: Callable[[], bool], why: str) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not what():
-        assert time.monotonic() < deadline, f"waited {WAIT_S:.0f} s for {why}"
-        time.sleep(0.3)
 
 
 def root_of(folder: Path, binary: str, owned: str = "") -> Path:
@@ -192,7 +197,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory, wheelhouse: Path) -> Iter
             follow(on, target.next_steps(found))
             composed.compose("build", "luban-1")  # the image is that of both servers
             composed.compose("up", "-d", *SERVICES)
-            until(lambda: composed.curl("/ready")[0] == 200, "an answer")
+            composed.until(lambda: composed.curl("/ready")[0] == 200, "an answer")
             yield composed
     finally:
         shutil.rmtree(shared, ignore_errors=True)
@@ -246,18 +251,23 @@ def test_prometheus_reads_every_server_and_knows_whom_to_tell(composed: Composed
         found = composed.asked("prometheus", 9090, "/api/v1/query?query=up")
         return found is not None and [one["value"][1] for one in found["data"]["result"]] == ["1", "1"]
 
-    until(up, "both servers' figures")
-    told = composed.asked("prometheus", 9090, "/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
-    assert [one["url"] for one in told] == ["http://alertmanager:9093/api/v2/alerts"]
-    until(lambda: composed.asked("alertmanager", 9093, "/api/v2/status") is not None, "Alertmanager")
+    composed.until(up, "both servers' figures")
+
+    def told() -> list[str]:
+        found = composed.asked("prometheus", 9090, "/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
+        return [one["url"] for one in found]
+
+    composed.until(lambda: bool(told()), "an Alertmanager that Prometheus knows")
+    assert told() == ["http://alertmanager:9093/api/v2/alerts"]
+    composed.until(lambda: composed.asked("alertmanager", 9093, "/api/v2/status") is not None, "Alertmanager")
 
 
 def test_no_request_fails_while_a_server_dies_and_another_is_exchanged(composed: Composed) -> None:
-    until(lambda: composed.is_ready("luban-1") and composed.is_ready("luban-2"), "both servers")
+    composed.until(lambda: composed.is_ready("luban-1") and composed.is_ready("luban-2"), "both servers")
     certificate = composed.on.said("cat", "compose/secrets/cert.pem")
     with composed.on.asked(certificate, composed.key()):
         composed.podman("kill", "--signal", "KILL", "reviews_luban-1_1")
         composed.podman("start", "reviews_luban-1_1")
-        until(lambda: composed.is_ready("luban-1"), "the server that was killed")
+        composed.until(lambda: composed.is_ready("luban-1"), "the server that was killed")
         composed.podman("restart", "--time", "30", "reviews_luban-2_1")
-        until(lambda: composed.is_ready("luban-2"), "the server that was exchanged")
+        composed.until(lambda: composed.is_ready("luban-2"), "the server that was exchanged")

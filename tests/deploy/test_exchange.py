@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -22,7 +20,7 @@ import pytest
 from luban.deploy.vm import PLACES, Vm
 from luban.deploy.write import write
 from luban.serve.config import ServeConfig
-from ports import free_ports
+from ports import free_port, neighbours
 from serve.tiny import write_tiny
 
 from .plans import plan
@@ -69,24 +67,13 @@ def machine(work: Path, ports: list[int], drain_s: str) -> Iterator[dict[str, st
                 os.kill(int(path.read_text()), signal.SIGKILL)
 
 
-def neighbours() -> list[int]:
-    """Two free ports, one after the other, below those that outgoing connections take."""
-    for _ in range(1000):
-        ports = [first := random.randrange(10_000, 30_000), first + 1]
-        with suppress(OSError):
-            for port in ports:
-                socket.create_server(("127.0.0.1", port)).close()
-            return ports
-    raise AssertionError("no two free ports side by side")
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("proxy", ["nginx", "haproxy"])
 def test_another_model_without_a_lost_request(proxy: str, tmp_path: Path) -> None:
     for name in (proxy, "openssl", "curl"):
         program(name)
     ports = neighbours()
-    (port,) = free_ports(1)
+    port = free_port()
     target = Vm(Vm.Config(first_port=ports[0], port=port, plain_port=0, rate_per_s=0))
     with machine(tmp_path, ports, "1") as environment:
 
@@ -106,7 +93,7 @@ def test_another_model_without_a_lost_request(proxy: str, tmp_path: Path) -> Non
         context = ssl.create_default_context(cafile=str(tmp_path / "root/etc/luban/tls/cert.pem"))
         context.check_hostname = False  # the certificate is one of its own, made by the script
         with process(COMMANDS[proxy](_moved(tmp_path, proxy), tmp_path), tmp_path / "proxy.log"):
-            wait_for(lambda: listens(port), proxy)
+            wait_for(lambda: listens(port), proxy, tmp_path / "proxy.log")
             with Clients(port, context).asking() as clients:
                 clients.more(100)
                 assert _identity(port, context) == first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 
 from luban.deploy.kserve import KServe
 from luban.errors import ConfigError
+from luban.serve.config import ServeConfig
 
 from .test_kubernetes import plan
 
@@ -80,6 +82,36 @@ def test_a_model_in_a_store_has_a_runtime_that_opens_it() -> None:
     assert model["modelFormat"]["name"] == runtime["spec"]["supportedModelFormats"][0]["name"]
     assert model["protocolVersion"] in runtime["spec"]["protocolVersions"]
     assert runtime["spec"]["containers"][0]["args"] == ["--bundle", "/mnt/models"]
+
+
+KNATIVE_POD = {"serviceAccountName", "containers", "volumes", "imagePullSecrets", "enableServiceLinks"}
+KNATIVE_CONTAINER = {"runAsNonRoot", "runAsUser", "runAsGroup", "allowPrivilegeEscalation", "readOnlyRootFilesystem"}
+KNATIVE_CONTAINER |= {"capabilities", "seccompProfile"}
+OF_KSERVE = {"minReplicas", "maxReplicas", "scaleMetric", "scaleTarget", "timeout", "canaryTrafficPercent"}
+
+
+def test_knative_takes_every_field_of_the_pod() -> None:
+    """Its webhook refuses the others ("must not set the field(s)"), unless an administrator switched them on."""
+    predictor = objects(plan(), pull_secret="regcred", canary_percent=5)["inferenceservice"]["spec"]["predictor"]
+    assert set(predictor) - OF_KSERVE <= KNATIVE_POD
+    [container] = predictor["containers"]
+    assert set(container["securityContext"]) <= KNATIVE_CONTAINER
+    assert container["securityContext"]["runAsNonRoot"] is True
+    assert len(container["ports"]) == 1
+    assert container["readinessProbe"]["httpGet"]["port"] == container["ports"][0]["containerPort"]
+
+
+def test_a_server_has_time_to_drain() -> None:
+    """Knative gives a pod the request's time to end."""
+    drained = replace(plan(), serve=ServeConfig(drain_s=90))
+    assert objects(drained, timeout_s=10)["inferenceservice"]["spec"]["predictor"]["timeout"] > 90
+    assert objects(plan(), timeout_s=300)["inferenceservice"]["spec"]["predictor"]["timeout"] == 300
+
+
+def test_a_name_that_is_too_long_for_a_host_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at most 45 letters"):
+        objects(replace(plan(), name="x" * 46))
+    assert objects(replace(plan(), name="x" * 45))
 
 
 def test_the_check_can_refuse() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -82,7 +83,50 @@ def test_objects_find_each_other() -> None:
     assert container["envFrom"][0]["configMapRef"]["name"] == found["configmap"]["metadata"]["name"]
     assert found["configmap"]["data"]["LUBAN__SERVE__MAX_ROWS"] == "500"
     assert str(container["ports"][0]["containerPort"]) == found["configmap"]["data"]["LUBAN__SERVE__PORT"]
-    assert container["image"] == "registry.example.com/reviews:" + "ab" * 6
+    assert container["image"].startswith("registry.example.com/reviews:" + "ab" * 6 + "-")
+
+
+def test_what_differs_in_an_image_differs_in_its_tag() -> None:
+    """A node that has an image of a name pulls no other (imagePullPolicy), and no pod is exchanged for the same one."""
+    followed = plan(model_from="project")
+    different = [
+        plan(),
+        replace(plan(), identity="cd" * 32),
+        replace(plan(), luban="0.1.1"),
+        replace(plan(), pins={"numpy": "2.4.7"}),
+        replace(plan(), serve=ServeConfig(max_rows=501)),
+        plan(packages=("s3fs",)),
+        plan(targets=[{"kind": "container", "base": "python:3.12-slim"}]),
+        replace(followed, identity=""),
+        replace(followed, identity="", project="name: other\n"),
+        replace(followed, identity="", luban="0.1.0+local"),
+    ]
+    images = [one.image for one in different]
+    assert len(set(images)) == len(images)
+    assert all(re.fullmatch(r"registry\.example\.com/reviews:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", one) for one in images)
+    assert replace(plan(), owner="another", purpose="other").image == plan().image
+    assert plan(replicas=7, memory_mb=900).image == plan().image
+    given = replace(plan(), config=DeployConfig(image="registry.example.com:5000/reviews:7"))
+    assert given.image == "registry.example.com:5000/reviews:7"
+
+
+def test_a_name_server_is_reached_where_anything_is() -> None:
+    (names, _) = objects(plan(model_from="project"))["networkpolicy"]["spec"]["egress"]
+    assert {"ipBlock": {"cidr": "169.254.20.10/32"}} in names["to"], "the cache on each node has no namespace"
+
+
+def test_an_address_is_no_host_of_an_ingress() -> None:
+    by_address = replace(plan(), config=DeployConfig(host="10.0.0.5"))
+    with pytest.raises(ConfigError, match="must be a name"):
+        Kubernetes().files(by_address)
+    assert "ingress" not in objects(by_address, ingress_class="")
+
+
+def test_figures_that_the_ingress_gives_to_all_are_said() -> None:
+    shown = replace(plan(), serve=ServeConfig(open_metrics=True))
+    assert any("open_metrics" in note for note in Kubernetes().notes(shown))
+    assert not any("open_metrics" in note for note in Kubernetes().notes(plan()))
+    assert not any("open_metrics" in note for note in Kubernetes(Kubernetes.Config(ingress_class="")).notes(shown))
 
 
 def test_pods_have_no_more_rights_than_they_need() -> None:
@@ -120,8 +164,6 @@ def test_the_time_to_end_is_longer_than_that_to_finish() -> None:
 
 @given(st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,62}\Z"))
 def test_every_model_has_a_name_that_kubernetes_takes(name: str) -> None:
-    import re
-
     found = name_of(Deployment(**{**plan().__dict__, "name": name}))
     assert re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", found), found
 

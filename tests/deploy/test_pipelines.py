@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import re
 import shlex
+import subprocess
 from dataclasses import replace
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -89,6 +93,30 @@ def test_secrets_are_named_and_nothing_is_released_from_a_proposal(kind: str) ->
         assert found["release"]["rules"] == [{"if": '$CI_COMMIT_BRANCH == "main"'}]
         assert found["stages"] == ["test", "release", "build", "rollout"]
         assert found["rollout"]["environment"] == {"name": "production"}
+
+
+def test_actions_are_named_by_commit_and_caches_by_a_file_that_is_there() -> None:
+    found = pipeline("github", plan())
+    used = [step for job in found["jobs"].values() for step in job["steps"] if "uses" in step]
+    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step["uses"]) for step in used)
+    cached = [step["with"] for step in used if "cache" in step.get("with", {})]
+    assert cached
+    assert all(one["cache-dependency-path"] == "luban.yaml" for one in cached), "else it asks for a requirements.txt"
+    assert all(step["with"]["persist-credentials"] == "false" for step in used if "checkout" in step["uses"])
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_the_cluster_s_key_is_for_its_owner_and_goes_with_the_shell(kind: str, tmp_path: Path) -> None:
+    lines = [line for line in commands(kind, pipeline(kind, plan())) if not line.startswith(("luban", "python", "if "))]
+    begin = next(number for number, line in enumerate(lines) if "mktemp" in line and "KUBECONFIG" in line)
+    script = "\n".join((*lines[begin : begin + 3], 'stat -c %a "$KUBECONFIG"; cat "$KUBECONFIG"'))
+    secret = base64.b64encode(b"cluster: mine").decode()
+    done = subprocess.run(
+        ["bash", "-e", "-c", script], env={**os.environ, "KUBECONFIG_DATA": secret, "TMPDIR": str(tmp_path)},
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.split("\n") == ["600", "cluster: mine"]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["github", "gitlab"])

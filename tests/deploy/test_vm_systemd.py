@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from luban.deploy.write import write
 from luban.serve.config import ServeConfig
 from serve.deploying import House
 from serve.tiny import write_tiny
+from waiting import until
 
 from .machine import Machine, machine
 from .plans import plan
@@ -33,7 +33,6 @@ from .running import program
 
 pytestmark = pytest.mark.long
 HOST = "models.example.org"
-WAIT_S = 60.0
 
 
 @dataclass
@@ -74,6 +73,10 @@ class Installed:
     def unit_is(self, unit: str, state: str = "active") -> bool:
         return self.on.run("systemctl", "is-active", unit, check=False).stdout.strip() == state
 
+    def until(self, what: Callable[[], bool], why: str) -> None:
+        """Wait until it is so; where that is in vain: the end of the journal."""
+        until(what, why, every_s=0.1, log=lambda: self.on.said("journalctl", "--no-pager", "-n", "60"))
+
     def load(self) -> AbstractContextManager[None]:
         """Clients that ask without a pause, and see no failure."""
         return self.on.asked(self.on.said("cat", "/etc/luban/tls/cert.pem"), self.key())
@@ -82,13 +85,6 @@ class Installed:
 def bundle_of(identity: str) -> Deployment:
     """With the extras of the other way, so that Luban is installed once for both."""
     return replace(plan(host=HOST, memory_mb=300, extras=("postgres",)), identity=identity)
-
-
-def until(what: Callable[[], bool], why: str) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not what():
-        assert time.monotonic() < deadline, f"waited {WAIT_S:.0f} s for {why}"
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +112,7 @@ def ready(installed: Installed, port: int) -> bool:
 
 
 def test_it_answers_over_tls_to_who_has_the_key(installed: Installed) -> None:
-    until(lambda: ready(installed, 8001) and ready(installed, 8002), "both servers")
+    installed.until(lambda: ready(installed, 8001) and ready(installed, 8002), "both servers")
     rows = [{"text": "很好", "stars": 5.0}]
     words = ("-H", "Content-Type: application/json", "--data-binary", json.dumps({"rows": rows}))
     status, body = installed.curl("/v1/predict", *words)
@@ -146,14 +142,14 @@ def test_servers_have_the_rights_that_the_units_leave_them(installed: Installed,
 
 
 def test_no_request_fails_while_servers_are_exchanged_and_one_is_killed(installed: Installed) -> None:
-    until(lambda: ready(installed, 8001) and ready(installed, 8002), "both servers")
+    installed.until(lambda: ready(installed, 8001) and ready(installed, 8002), "both servers")
     before = {port: installed.main_pid(f"luban@{port}.service") for port in (8001, 8002)}
     with installed.load():
         installed.on.run("systemctl", "restart", "luban@8001.service")
-        until(lambda: ready(installed, 8001), "the server that was started again")
+        installed.until(lambda: ready(installed, 8001), "the server that was started again")
         installed.on.run("kill", "-9", str(before[8002]))
-        until(lambda: installed.main_pid("luban@8002.service") not in (0, before[8002]), "Restart=")
-        until(lambda: ready(installed, 8002), "the server that was killed")
+        installed.until(lambda: installed.main_pid("luban@8002.service") not in (0, before[8002]), "Restart=")
+        installed.until(lambda: ready(installed, 8002), "the server that was killed")
         installed.on.run("/opt/luban/roll.sh")
     after = {port: installed.main_pid(f"luban@{port}.service") for port in (8001, 8002)}
     assert not set(before.values()) & set(after.values())
@@ -202,7 +198,7 @@ def test_servers_that_follow_a_ledger_with_a_backup_that_comes_back(installed: I
     restore = ["/opt/luban/venv/bin/luban", "restore", f"/srv/deploy/backup/{backup.name}", "--project", project]
     on.run("runuser", "-u", "luban", "--", *restore)
     on.run("systemctl", "start", "luban.target", "luban-backup.timer")
-    until(lambda: ready(installed, 8001) and ready(installed, 8002), "both servers")
+    installed.until(lambda: ready(installed, 8001) and ready(installed, 8002), "both servers")
     assert json.loads(installed.curl("/v1/model")[1])["version"] == 1
     assert "luban-backup.timer" in on.said("systemctl", "list-timers", "--no-pager")
     on.run("systemctl", "start", "luban-backup.service")
@@ -236,9 +232,14 @@ def test_figures_and_alerts_as_the_readme_says(installed: Installed) -> None:
         found = said("9090/api/v1/query?query=up")
         return found is not None and [one["value"][1] for one in found["data"]["result"]] == ["1", "1"]
 
-    until(both_are_up, "both servers' figures")
-    told = said("9090/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
-    assert [one["url"] for one in told] == ["http://127.0.0.1:9093/api/v2/alerts"]
+    installed.until(both_are_up, "both servers' figures")
+
+    def told() -> list[str]:
+        return [one["url"] for one in said("9090/api/v1/alertmanagers")["data"]["activeAlertmanagers"]]
+
+    installed.until(lambda: bool(told()), "an Alertmanager that Prometheus knows")
+    assert told() == ["http://127.0.0.1:9093/api/v2/alerts"]
+    installed.until(lambda: said("9093/api/v2/status") is not None, "Alertmanager")
     assert said("9093/api/v2/status")["config"]["original"].count("receiver: owner") == 1
 
 

@@ -9,7 +9,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,6 +35,7 @@ from luban.serve.server import serving
 from luban.serve.watch.figures import FIGURES
 from luban.serve.watch.slo import SloConfig
 from ports import free_port
+from waiting import until
 
 PROMTOOL, PROMETHEUS = shutil.which("promtool"), shutil.which("prometheus")
 needs_prometheus = pytest.mark.skipif(
@@ -383,22 +383,22 @@ def prometheus(folder: Path) -> Iterator[httpx.Client]:
             yield client
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
-def until(client: httpx.Client, expression: str, wanted: float) -> None:
+def gives(client: httpx.Client, expression: str, wanted: float) -> None:
     """Wait until a query gives one value."""
     found: Any = None
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
+
+    def is_given() -> bool:
+        nonlocal found
         try:
             found = client.get("/query", params={"query": expression}).json()["data"]["result"]
         except (httpx.HTTPError, ValueError, KeyError):  # It is still starting.
             found = None
-        if found and float(found[0]["value"][1]) == wanted:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{expression} should be {wanted}, but is {found}")
+        return bool(found) and float(found[0]["value"][1]) == wanted
+
+    until(is_given, f"{expression} to be {wanted}", every_s=0.1, log=lambda: f"it is {found}")
 
 
 @needs_prometheus
@@ -413,14 +413,14 @@ def test_prometheus_scrapes_a_real_server(tmp_path: Path) -> None:
         server = address.removeprefix("http://")
         written(tmp_path, found, servers=(server,), interval_s=1, key_file="key")
         with prometheus(tmp_path) as client, httpx.Client(base_url=address, headers=headers) as asking:
-            until(client, "luban_ready", 1)
+            gives(client, "luban_ready", 1)
             for _ in range(5):
                 asking.post("/v1/predict", json={"rows": [{"text": "很好"}, {"stars": "many"}]}).raise_for_status()
-            until(client, "sum(luban_rows_total)", 10)
-            until(client, "sum(luban_row_errors_total)", 5)
-            until(client, 'luban_request_seconds_bucket{route="/v1/predict",le="60.0"}', 5)
-            until(client, 'sum(luban_answers_total{arm="champion"})', 5)
-            until(client, "luban_arm_weight_ratio", 1)
+            gives(client, "sum(luban_rows_total)", 10)
+            gives(client, "sum(luban_row_errors_total)", 5)
+            gives(client, 'luban_request_seconds_bucket{route="/v1/predict",le="60.0"}', 5)
+            gives(client, 'sum(luban_answers_total{arm="champion"})', 5)
+            gives(client, "luban_arm_weight_ratio", 1)
             _check_queries(client, found)
 
 

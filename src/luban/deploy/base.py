@@ -7,6 +7,7 @@ put there by whoever runs the servers. The same facts give the same bytes.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import SecretStr
 
-from luban.catalog import Component, Config, canonical
+from luban.catalog import Component, Config, canonical, fingerprint
 from luban.deploy.config import LOCALHOST, DeployConfig
 from luban.deploy.needs import extras_of, is_set
 from luban.errors import ConfigError
@@ -24,7 +25,9 @@ from luban.serve.config import ServeConfig
 BUNDLE = "bundle"
 """The folder, in a target's folder, that the bundle is carried in."""
 _SECRET = re.compile(r"(^|_)(secret|password|passwd|token|credential|private_key|api_key)s?($|_)")
-_PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]+@")
+_PASSWORD_IN_URL = re.compile(
+    r"://[^/@\s]*:[^/@\s]+@|[?&;](password|passwd|pwd|token|secret|api_?key|sig)=[^&\s]", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,22 @@ class Deployment:
 
     @property
     def image(self) -> str:
-        """Name and tag of the image; the tag is the bundle's identity, so that another model is another image."""
+        """Name and tag of the image.
+
+        The tag says which bundle is in it, and a hash which Luban, libraries and settings: a machine that has an image
+        of that name asks for no other, so what differs must not share a tag.
+        """
         name = self.config.image or self.name
-        return name if ":" in name.rpartition("/")[2] else f"{name}:{self.identity[:12] or 'latest'}"
+        if ":" in name.rpartition("/")[2]:
+            return name
+        return f"{name}:{self.identity[:12] or self.luban.replace('+', '-')}-{self._image_stamp[:8]}"
+
+    @property
+    def _image_stamp(self) -> str:
+        follows = self.config.model_from == "project"
+        build = self.config.settings_of("container").model_dump(mode="json")
+        installed = [self.install(self.extras), *self.config.packages, self.python, dict(self.pins)]
+        return fingerprint([installed, build, self.environment, self.project if follows else ""])
 
     def install(self, extras: Sequence[str]) -> str:
         """What pip is told to install. A wheel is named by its path: no index is asked for that name, where somebody
@@ -161,6 +177,19 @@ NO_HOST = (
     "trial on that machine, and refused by clients elsewhere. Set it to the name that clients use, such as "
     "models.example.org, and write the files again."
 )
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an address rather than a name.
+
+    >>> is_address("10.0.0.5"), is_address("models.example.org")
+    (True, False)
+    """
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def ignored(serve: ServeConfig, not_followed: Mapping[str, str]) -> tuple[str, ...]:

@@ -9,9 +9,17 @@ from luban.deploy.base import Deployment, File, Target
 from luban.deploy.pipeline import KUBECONFIG, Jobs, PipelineConfig, jobs, pipeline_file, secrets, wheel_steps
 
 KIND, PATH = "github", ".github/workflows/luban.yaml"
-_CHECKOUT = {"uses": "actions/checkout@v4"}
+# By commit, since a tag may be moved to other code; their versions stand at the top of the file.
+_CHECKOUT = {
+    "uses": "actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683",
+    "with": {"persist-credentials": False},
+}
+_PYTHON = "actions/setup-python@a26af69be951a213d495a4c3e4e4022e16d87065"
+_VERSIONS = "# Actions by their commits: checkout v4.2.2, setup-python v5.6.0."
 _SMALL = {"name": "Images have names in small letters", "run": 'echo "IMAGE=${IMAGE,,}" >> "$GITHUB_ENV"'}
 _PUSH = """\
+export DOCKER_CONFIG="$(mktemp -d)"
+trap 'rm -rf "$DOCKER_CONFIG"' EXIT
 echo "$TOKEN" | docker login ghcr.io -u "$GITHUB_ACTOR" --password-stdin
 docker push "$IMAGE"
 """
@@ -25,7 +33,7 @@ class GitHub(Target):
 
     def files(self, plan: Deployment) -> Sequence[File]:
         """The workflow."""
-        return pipeline_file(KIND, PATH, plan, self._workflow(plan, jobs(plan, self.config)))
+        return pipeline_file(KIND, PATH, plan, self._workflow(plan, jobs(plan, self.config)), _VERSIONS)
 
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
@@ -87,7 +95,9 @@ class GitHub(Target):
         }
 
     def _python(self, plan: Deployment) -> dict[str, Any]:
-        return {"uses": "actions/setup-python@v5", "with": {"python-version": plan.python, "cache": "pip"}}
+        # The cache is named after a file; without `cache-dependency-path` the job fails where no requirements.txt is.
+        cache = {"cache": "pip", "cache-dependency-path": "luban.yaml"}
+        return {"uses": _PYTHON, "with": {"python-version": plan.python, **cache}}
 
 
 def _runs(*commands: str) -> list[dict[str, str]]:

@@ -50,13 +50,15 @@ class GitLab(Target):
                 "rules": on_branch,
                 "resource_group": f"luban-{plan.name}",
                 "script": [found.install, *found.release, *write, *(files if with_rollout else [])],
-                "artifacts": {"paths": ["build/"], "expire_in": "1 week"},
+                # The bundle's example rows are in it: not for all who may see the project.
+                "artifacts": {"paths": ["build/"], "expire_in": "1 week", "access": "developer"},
             },
             "build": {
                 "stage": "build",
                 "rules": on_branch,
                 "image": "docker:28",
                 "services": ["docker:28-dind"],
+                "variables": {"DOCKER_TLS_CERTDIR": "/certs"},
                 "script": [_LOGIN, *build, 'docker push "$IMAGE"'],
             },
         }
@@ -70,7 +72,8 @@ class GitLab(Target):
             }
         return {
             "stages": list(made),
-            "default": {"image": f"python:{plan.python}-slim", "interruptible": False},
+            # Not the slim one: libraries of trees need libgomp, which it does not have.
+            "default": {"image": f"python:{plan.python}-bookworm", "interruptible": False},
             "variables": {
                 **plan.environment,
                 "IMAGE": f"$CI_REGISTRY_IMAGE/{plan.name}:$CI_COMMIT_SHA",

@@ -1,7 +1,9 @@
 """KServe: an InferenceService, and, where bundles come from a store, a ServingRuntime that opens them.
 
 Decided here: the model speaks the open inference protocol (V2), as KServe's other runtimes do; servers scale to
-zero by default, since a server is ready in a second or two; the canary that KServe offers is between images, while
+zero by default, since a server is ready in a second or two, and that is done by Knative, which lets nobody set a
+pod's time to end or its security context: it gives a server the request's time, and containers state their own rights;
+the canary that KServe offers is between images, while
 `luban deployments` moves shares between versions without one. Objects are data, written as YAML.
 """
 
@@ -17,6 +19,7 @@ from luban.deploy.base import Deployment, File, Target
 from luban.deploy.pods import (
     Object,
     container,
+    container_security,
     follows,
     grace_s,
     image_notes,
@@ -24,7 +27,6 @@ from luban.deploy.pods import (
     key_step,
     labels,
     name_of,
-    pod_security,
     probe,
     pull_secrets,
     refuse_tls,
@@ -68,7 +70,8 @@ class KServe(Target):
         idle_s: int = Field(300, ge=0, le=3600)
         """Seconds that the last server stays after the last request."""
         timeout_s: int = Field(60, ge=1)
-        """Seconds that a request may take."""
+        """Seconds that a request may take, and a server to end; no less than draining takes. Knative allows up to 600
+        unless its administrator says otherwise."""
         canary_percent: int | None = Field(None, ge=0, le=100)
         """Share of requests for this image while the one before takes the rest."""
         pull_secret: str = ""
@@ -84,12 +87,23 @@ class KServe(Target):
     def objects(self, plan: Deployment) -> list[Object]:
         """The objects, in the order in which they should be made. Raises ConfigError."""
         refuse_tls(plan)
+        self._refuse_long_names(plan)
         if self.config.storage_uri and plan.config.model_from == "project":
             raise ConfigError(
                 "`storage_uri` of the target kserve is for bundles, but `deploy.model_from` is project.",
                 "Take one of them out.",
             )
         return [*([self._runtime(plan)] if self.config.storage_uri else []), self._service(plan)]
+
+    def _refuse_long_names(self, plan: Deployment) -> None:
+        # Knative makes `<name>-predictor-<namespace>` one label of a host's name (RFC 1035).
+        most = 63 - len("-predictor-") - len(self.config.namespace)
+        if len(name_of(plan)) > most:
+            raise ConfigError(
+                f"`name` must have at most {most} letters for KServe in the namespace {self.config.namespace}, but got "
+                f"{name_of(plan)!r}.",
+                "Take a shorter name, or a shorter `namespace`.",
+            )
 
     def notes(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
@@ -113,6 +127,7 @@ class KServe(Target):
     def _container(self, plan: Deployment) -> Object:
         found = container(plan, PORT)
         found["name"] = "kserve-container"
+        found["securityContext"] |= container_security()
         # Knative takes the protocol from the port's name, and gives the port in PORT, which is ours to ignore.
         found["ports"] = [{"name": "http1", "containerPort": PORT, "protocol": "TCP"}]
         found["env"] = [{"name": name, "value": value} for name, value in self._environment(plan).items()]
@@ -129,8 +144,7 @@ class KServe(Target):
             "maxReplicas": max(self.config.min_replicas, self.config.max_replicas),
             "scaleMetric": self.config.scale_metric,
             "scaleTarget": self.config.scale_target,
-            "timeout": self.config.timeout_s,
-            "terminationGracePeriodSeconds": grace_s(plan),
+            "timeout": max(self.config.timeout_s, grace_s(plan)),
             **pull_secrets(self.config.pull_secret),
         }
         if self.config.canary_percent is not None:
@@ -143,11 +157,7 @@ class KServe(Target):
                 "storageUri": self.config.storage_uri,
             }
         else:
-            predictor |= {
-                "securityContext": pod_security(),
-                "containers": [self._container(plan)],
-                "volumes": _volumes(),
-            }
+            predictor |= {"containers": [self._container(plan)], "volumes": _volumes()}
         about = self._about(plan, name_of(plan))
         about["annotations"] = {
             "autoscaling.knative.dev/scale-to-zero-pod-retention-period": f"{self.config.idle_s}s",

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from luban.catalog import Config as Settings
 from luban.catalog import fingerprint
-from luban.deploy.base import Deployment, File, Target
+from luban.deploy.base import Deployment, File, Target, is_address
 from luban.deploy.pods import (
     PORT,
     Object,
@@ -36,11 +36,17 @@ from luban.deploy.pods import (
 from luban.deploy.proxies.front import behind_proxy
 from luban.deploy.routes import NGINX, grpc_ingress, ingress, network, service
 from luban.deploy.templates import header, host_comment
+from luban.errors import ConfigError
 
 _NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _UNROUTED = (
     "No Ingress is written for `serve.grpc.port`, as only the class nginx says how: route it to the port `grpc` of the "
     "Service."
+)
+
+_SHOWN = (
+    "`serve.open_metrics` is set, and the Ingress passes on /metrics as all else: whoever reaches the model may "
+    "read its figures. Give Prometheus a key with the role viewer instead."
 )
 
 
@@ -77,6 +83,11 @@ class Kubernetes(Target):
     def files(self, plan: Deployment) -> Sequence[File]:
         """One file an object, and kustomization.yaml."""
         refuse_tls(plan)
+        if self.config.ingress_class and is_address(plan.config.host):
+            raise ConfigError(
+                f"`deploy.host` must be a name for an Ingress, but got {plan.config.host}.",
+                'Give the address a name, or set `ingress_class` of the target kubernetes to "".',
+            )
         objects = self.objects(plan)
         names = {f"{one['kind'].lower()}{one['metadata']['name'][len(name_of(plan)) :]}.yaml": one for one in objects}
         listed = {
@@ -120,7 +131,9 @@ class Kubernetes(Target):
     def notes(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
         unrouted = plan.serve.grpc.port is not None and not self._routes_grpc(plan)
-        return (*super().notes(plan), *image_notes(plan), *((_UNROUTED,) if unrouted else ()))
+        shown = plan.serve.open_metrics and bool(self.config.ingress_class)
+        more = (*((_UNROUTED,) if unrouted else ()), *((_SHOWN,) if shown else ()))
+        return (*super().notes(plan), *image_notes(plan), *more)
 
     def _routes_grpc(self, plan: Deployment) -> bool:
         return plan.serve.grpc.port is not None and self.config.ingress_class == NGINX

@@ -71,9 +71,9 @@ def jobs(plan: Deployment, config: PipelineConfig) -> Jobs:
     )
 
 
-def pipeline_file(kind: str, path: str, plan: Deployment, pipeline: Mapping[str, Any]) -> list[File]:
-    """The one file of a pipeline."""
-    return [File(path, written(pipeline, header(kind, plan)))]
+def pipeline_file(kind: str, path: str, plan: Deployment, pipeline: Mapping[str, Any], about: str = "") -> list[File]:
+    """The one file of a pipeline; `about` is a comment at its top."""
+    return [File(path, written(pipeline, "\n".join(filter(None, (header(kind, plan), about)))))]
 
 
 def wheel_steps(plan: Deployment) -> Steps:
@@ -87,8 +87,8 @@ def secrets(config: PipelineConfig) -> Steps:
 
 
 KUBECONFIG = (
-    'install -m 600 /dev/null "$HOME/kubeconfig"',
-    'printf %s "$KUBECONFIG_DATA" | base64 -d > "$HOME/kubeconfig"',
-    'export KUBECONFIG="$HOME/kubeconfig"',
+    'export KUBECONFIG="$(mktemp)"',
+    """trap 'rm -f "$KUBECONFIG"' EXIT""",
+    'printf %s "$KUBECONFIG_DATA" | base64 -d > "$KUBECONFIG"',
 )
-"""A file that only its owner reads, out of a secret that holds it in base64."""
+"""A file that only its owner reads, out of a secret that holds it in base64; gone when the shell ends."""

@@ -64,15 +64,19 @@ def container(plan: Deployment, port: int) -> Object:
     }
 
 
-def pod_security() -> Object:
+def container_security() -> Object:
     """An ordinary user, and the system calls that the runtime allows by default."""
     return {
         "runAsNonRoot": True,
         "runAsUser": USER,
         "runAsGroup": USER,
-        "fsGroup": USER,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
+
+
+def pod_security() -> Object:
+    """The same for a pod, whose volumes belong to that user's group."""
+    return {**container_security(), "fsGroup": USER}
 
 
 def probe(path: str) -> Object:

@@ -15,6 +15,8 @@ from luban.deploy.pods import PORT, Object, follows, name_of, object_of, selecto
 from luban.deploy.proxies.front import GRPC
 
 NGINX = "nginx"
+_NODE_CACHE = "169.254.20.10/32"
+"""Where NodeLocal DNSCache answers (https://kubernetes.io/docs/tasks/administer-cluster/nodelocaldns)."""
 _PREFIX = "nginx.ingress.kubernetes.io"
 
 
@@ -38,7 +40,9 @@ def network(plan: Deployment, namespace: str, callers: Sequence[str], egress_por
         "egress": [],
     }
     if outer:
-        names = {"to": [_namespace("kube-system")], "ports": [_port(53), {**_port(53), "protocol": "UDP"}]}
+        # The cluster's name server, or the cache of it that runs on each node.
+        servers = [_namespace("kube-system"), {"ipBlock": {"cidr": _NODE_CACHE}}]
+        names = {"to": servers, "ports": [_port(53), {**_port(53), "protocol": "UDP"}]}
         spec["egress"] = [names, {"ports": [_port(port) for port in outer]}]
     return object_of(plan, namespace, "networking.k8s.io/v1", "NetworkPolicy", spec=spec)
 

@@ -2,7 +2,8 @@
 
 Decided here: at least two servers on one machine, so that one may die or be exchanged while the other answers; a user
 of their own without rights, and a sandbox by systemd; the key is a file that root alone reads and systemd hands on;
-`install.sh` may be run again at any time and changes only what differs. What runs as root is short enough to be read.
+`install.sh` may be run again at any time, also after it was interrupted, and changes only what differs; what servers or
+proxy have not followed yet is marked on the disk. What runs as root is short enough to be read.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from luban.deploy.base import BUNDLE, Deployment, File, Target
+from luban.deploy.base import BUNDLE, Deployment, File, Target, is_address
 from luban.deploy.container import requirements, wheel_steps
 from luban.deploy.proxies.front import FILES, behind_proxy, proxy_file, stop_s
 from luban.deploy.proxies.target import CHECKS, ProxySettings, front_of, grpc_notes
@@ -84,7 +85,9 @@ class Vm(Target):
         there = "MACHINE" if plan.is_local else plan.config.host
         return (
             *wheel_steps(plan),
-            f"scp -r . root@{there}:luban && ssh root@{there} luban/install.sh",
+            # In place of the folder before, not over it: what an older bundle had must not stay in a newer one.
+            f"tar -cz . | ssh root@{there} 'rm -rf luban && mkdir luban && tar -xz --no-same-owner -C luban && "
+            "luban/install.sh'",
             *([state] if plan.config.model_from == "project" else []),
             f"Put a certificate for {plan.config.host} to {self.config.certificate} (README.md says how).",
         )
@@ -103,7 +106,9 @@ class Vm(Target):
 
     def _values(self, plan: Deployment) -> dict[str, object]:
         proxy = plan.config.proxy
+        other = {"nginx": "haproxy", "haproxy": "nginx"}[proxy]
         return {
+            "other": other, "other_at": PLACES[other], "host_kind": "IP" if is_address(plan.config.host) else "DNS",
             "config": self.config, "ports": self._ports(plan), "stop_s": stop_s(plan), "bundle": BUNDLE,
             "follows": plan.config.model_from == "project", "proxy_file": FILES[proxy], "proxy_at": PLACES[proxy],
             "proxy_check": CHECKS[proxy].replace(FILES[proxy], PLACES[proxy]),
