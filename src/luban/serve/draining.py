@@ -24,6 +24,7 @@ from luban.serve.app import App
 from luban.serve.config import ServeConfig
 from luban.serve.http.direct import DirectProtocol
 from luban.serve.http.tls import Tls
+from luban.serve.processes.collecting import Collecting
 
 LOG = logging.getLogger("luban.serve")
 KEEP_ALIVE_S = 5
@@ -65,6 +66,7 @@ class Draining(uvicorn.Server):
             self.config.ssl = self._tls.context
         self._app = app
         self.guarding = app.guarding
+        self.collecting = Collecting()
         self._drain_s = config.drain_s
         self._stop_at = math.inf
         self._publishing: asyncio.Task[None] | None = None
@@ -92,6 +94,7 @@ class Draining(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether to stop now."""
         done = await super().on_tick(counter)
+        self.collecting.now_and_then()
         if self._app.draining:
             state = self.server_state
             state.default_headers = [*(h for h in state.default_headers if h != _CLOSE), _CLOSE]

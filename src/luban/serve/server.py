@@ -8,7 +8,6 @@ returns after a signal. Where it may listen is said in `address`, how it starts,
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import os
 import socket
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from luban.store.home import Home
 
 LOG = logging.getLogger("luban.serve")
-COLLECT_AFTER = (20_000, 20, 20)
-"""Thresholds of the collector of a process that serves: a request leaves no cycles behind."""
 
 
 def serve(
@@ -63,10 +60,7 @@ def serve(
     environment = os.environ if environment is None else environment
     with _running(origin, config, environment, home, worker) as (server, listening):
         server.on_ready = ready
-        # What is loaded stays: the collector need not look through it again and again while requests wait.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*COLLECT_AFTER)
+        server.collecting.begin()
         server.guarding.watch(end_process)
         server.run(sockets=[listening])
         LOG.info("stopped")
