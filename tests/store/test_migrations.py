@@ -78,10 +78,36 @@ def test_every_row_has_a_workspace() -> None:
         assert next(iter(table.primary_key)).name == "workspace", table.name
 
 
+def test_truths_and_reviews_of_before_answers_had_owners(ledger_url: str) -> None:
+    """Schema number 2 to 3: nothing is lost, what waits is nobody's, and a row whose truth is known is closed."""
+    engine = engine_of(ledger_url)
+    with engine.begin() as connection:
+        connection.execute(
+            text("CREATE TABLE meta (workspace TEXT, key TEXT, value TEXT, PRIMARY KEY (workspace, key))")
+        )
+        MIGRATIONS[0](connection)
+        connection.execute(insert(meta).values(workspace="*", key="schema", value="2"))
+        for position, joined in ((0, 1), (1, 0)):
+            values = f"('w', 'r', {position}, 'm', 1.0, 'ada', '\"good\"', '{{}}', {position + 1}, {joined}, 0, 1, 0.0)"
+            connection.execute(text(f"INSERT INTO feedback VALUES {values}"))
+            values = f"('w', 'r', {position}, 'm', 1, 1.0, '[]', '{{}}', '{{}}', NULL, 'taken', 'bo', 9.0)"
+            columns = "workspace, request_id, position, model, version, time, reasons, row, answer, confidence, status"
+            connection.execute(text(f"INSERT INTO reviews ({columns}, taken_by, taken_until) VALUES {values}"))
+        assert migrate(connection) == 2
+    with engine.begin() as connection:
+        told = connection.execute(
+            text("SELECT position, teller, truth, number, joined FROM feedback ORDER BY position")
+        )
+        assert told.all() == [(0, "*", '"good"', 1, 1), (1, "", '"good"', 2, 0)]
+        rows = connection.execute(text("SELECT status, truth, decided_by, taken_by FROM reviews ORDER BY position"))
+        assert rows.all() == [("told", '"good"', "ada", None), ("taken", None, None, "bo")]
+    engine.dispose()
+
+
 def test_a_ledger_of_the_first_schema_number_gets_the_tables_of_serving(tmp_path: Path) -> None:
     fresh = create_engine(f"sqlite:///{tmp_path / 'fresh.db'}")
     old = create_engine(f"sqlite:///{tmp_path / 'old.db'}")
-    added = ("deployments", "traffic", "api_keys", "jobs", "answers", "feedback", "reviews")
+    added = ("deployments", "traffic", "api_keys", "jobs", "answers", "feedback", "reviews", "withdrawn")
     with fresh.begin() as connection:
         migrate(connection)
     with old.begin() as connection:

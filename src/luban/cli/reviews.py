@@ -26,7 +26,7 @@ To = Annotated[str, typer.Option("--to", help="File to write: .csv, .tsv, .xlsx,
 @app.command("list")
 def list_reviews(
     project: ProjectPath = HERE,
-    status: Annotated[str, typer.Option("--status", help="open, taken, done or dropped.")] = "open",
+    status: Annotated[str, typer.Option("--status", help="open, taken, done, told (by feedback) or dropped.")] = "open",
     limit: Annotated[int, typer.Option("--limit", help="Most rows.", min=1, max=1000)] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -34,7 +34,7 @@ def list_reviews(
     from luban.cli.said import emit
     from luban.cli.show import table
     from luban.errors import ConfigError
-    from luban.serve.learning.review_queue import STATUSES
+    from luban.serve.learning.review_rows import STATUSES
 
     if status not in STATUSES:
         raise ConfigError(f"--status must be one of {', '.join(STATUSES)}, but got {status}.")

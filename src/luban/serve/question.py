@@ -44,6 +44,10 @@ class Caller:
         """Whether it may ask this model."""
         return self.models is None or model in self.models
 
+    def owns(self, model: str, asker: str) -> bool:
+        """Whether an answer of this model is its to know of: the id that asked is its own, or it is an operator."""
+        return asker == self.id or (self.may("operator") and self.may_ask(model))
+
 
 ANYBODY = Caller("anybody")
 """Who asks where no key is needed."""

@@ -71,7 +71,41 @@ def _add_serving(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
-MIGRATIONS: tuple[Migration, ...] = (_add_serving,)
+_TOLD = """FROM feedback f WHERE f.workspace = reviews.workspace AND f.request_id = reviews.request_id
+        AND f.position = reviews.position AND f.joined = 1"""
+_OWNERS = (
+    "ALTER TABLE answers ADD COLUMN caller TEXT",
+    """CREATE TABLE feedback_new (
+        workspace TEXT NOT NULL, request_id TEXT NOT NULL, position BIGINT NOT NULL, teller TEXT NOT NULL, model TEXT
+        NOT NULL, time DOUBLE PRECISION NOT NULL, actor TEXT NOT NULL, truth TEXT, figures TEXT NOT NULL, number
+        BIGINT NOT NULL, joined BIGINT NOT NULL, revision BIGINT NOT NULL, correct BIGINT, error DOUBLE PRECISION,
+        PRIMARY KEY (workspace, request_id, position, teller)
+    )""",
+    # Who told a truth that waits was not written down, so it waits for an answer of which nobody knows whose it is.
+    """INSERT INTO feedback_new SELECT workspace, request_id, position, CASE joined WHEN 1 THEN '*' ELSE '' END, model,
+        time, actor, truth, figures, number, joined, revision, correct, error FROM feedback""",
+    "DROP TABLE feedback",
+    "ALTER TABLE feedback_new RENAME TO feedback",
+    "CREATE INDEX feedback_by_time ON feedback (workspace, model, time)",
+    "CREATE INDEX feedback_by_number ON feedback (workspace, model, joined, number)",
+    # Rows for review whose truth came by feedback were left open before.
+    f"""UPDATE reviews SET status = 'told', taken_by = NULL, taken_until = NULL, truth = (SELECT f.truth {_TOLD}),
+        decided_by = (SELECT f.actor {_TOLD})
+        WHERE status IN ('open', 'taken') AND EXISTS (SELECT 1 {_TOLD} AND f.truth IS NOT NULL)""",
+    """CREATE TABLE withdrawn (
+        workspace TEXT NOT NULL, model TEXT NOT NULL, deployment TEXT NOT NULL, version BIGINT NOT NULL, time TEXT NOT
+        NULL, PRIMARY KEY (workspace, model, deployment, version)
+    )""",
+)
+
+
+def _add_owners(connection: Connection) -> None:
+    """Whose an answer is, and a truth that waits for one; versions that were taken back."""
+    for statement in _OWNERS:
+        connection.execute(text(statement))
+
+
+MIGRATIONS: tuple[Migration, ...] = (_add_serving, _add_owners)
 
 _WORKSPACE = "*"  # the schema number is the whole ledger's; no workspace can be called so
 

@@ -111,6 +111,14 @@ deployments = _table(
     _text("time"),
 )
 
+withdrawn = _table(
+    "withdrawn",  # versions that were taken back, and were given no questions since
+    _text("model", primary_key=True),
+    _text("deployment", primary_key=True),
+    _number("version", primary_key=True),
+    _text("time"),
+)
+
 traffic = _table(
     "traffic",
     _text("model", primary_key=True),
@@ -174,6 +182,7 @@ answers = _table(
     _text("row", nullable=True),  # JSON, where rows are kept
     _text("unit", nullable=True),  # whom chance gave to the arm: a hash of the sticky key; null: the request itself
     _seconds("share", nullable=True),  # the arm's weight at that moment, 0 to 1
+    _text("caller", nullable=True),  # id of the key or token that asked; "": none was asked for; null: not known
 )
 Index("answers_by_time", answers.c.workspace, answers.c.model, answers.c.time)
 
@@ -181,6 +190,7 @@ feedback = _table(
     "feedback",
     _text("request_id", primary_key=True),
     _number("position", primary_key=True),
+    _text("teller", primary_key=True),  # whose a truth is that waits for its answer; "*": an operator's, or joined
     _text("model"),
     _seconds("time"),
     _text("actor"),
@@ -206,10 +216,10 @@ reviews = _table(
     _text("row"),  # JSON
     _text("answer"),  # JSON
     _seconds("confidence", nullable=True),
-    _text("status"),  # open, taken, done, dropped
+    _text("status"),  # open, taken, done, told, dropped
     _text("taken_by", nullable=True),
     _seconds("taken_until", nullable=True),
-    _text("truth", nullable=True),  # JSON: what the person decided
+    _text("truth", nullable=True),  # JSON: what the person decided, or feedback told
     _text("decided_by", nullable=True),
     _text("decided", nullable=True),
 )

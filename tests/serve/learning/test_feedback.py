@@ -17,6 +17,7 @@ from luban.serve.guards.keyring import Keyring, NewKey
 from luban.serve.learning.feedback import MAX_ITEMS, read_item
 from luban.serve.learning.outcomes import Outcomes
 from luban.serve.learning.truths import Truth, keep
+from luban.serve.question import Caller
 from luban.store.home import Home
 from luban.store.ledger import Ledger
 from luban.tasks.base import Judgement
@@ -267,7 +268,7 @@ def test_readers_that_go_on_by_number_see_every_last_word(told: list[tuple[str, 
             assert insert_new(tx, answers, [{"request_id": name, **row, **more} for name in "ab"]) == 2
         for name, truth, figure in told:
             with ledger.transaction() as tx:
-                keep(tx, Truth(name, 0, truth, {"f": figure}), "m", "ada", lambda *_: Judgement(True, 0.0))
+                keep(tx, Truth(name, 0, truth, {"f": figure}), "m", Caller("ada"), lambda *_: Judgement(True, 0.0))
             before = expected.get(name, (None, {}))
             expected[name] = (before[0] if truth is None else truth, {"f": figure})
             if figure == 1:  # a reader that looks now and then

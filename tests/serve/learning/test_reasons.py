@@ -196,7 +196,7 @@ def test_a_fault_costs_the_reasons_alone(bundle: Bundle, caplog: pytest.LogCaptu
             raise RuntimeError("a secret of the inside")
 
     served = Served(Wanted("x", "reviews", 1), Broken(bundle, 0), datetime.now(UTC))  # type: ignore[arg-type]
-    reasons = Reasons(ReasonsConfig())
+    reasons = Reasons(ReasonsConfig(max_ms=20_000))
 
     async def run() -> Any:
         return await reasons.of(served, ROWS[:1], bundle.predict(ROWS[:1]).rows(), float("inf"))

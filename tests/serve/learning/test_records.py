@@ -229,7 +229,7 @@ class TestSweep:
         from luban.serve.learning.truths import Truth, keep
 
         with ledger.transaction() as tx:
-            keep(tx, Truth("000", 0, "good"), "reviews", "ada", nothing)
+            keep(tx, Truth("000", 0, "good"), "reviews", ANYBODY, nothing)
             tx.execute(feedback.update().values(time=self.now - 40 * DAY_S))
         sweep, _ = self.sweep(ledger)
         assert sweep.remove() == 11

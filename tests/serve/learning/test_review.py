@@ -20,11 +20,14 @@ from luban.serve.config import ServeConfig
 from luban.serve.fleet.routing import Arm, Picked
 from luban.serve.guards.keyring import Keyring, NewKey
 from luban.serve.learning.learning_config import ReviewConfig
+from luban.serve.learning.lessons import lessons
 from luban.serve.learning.outcomes import Outcomes
 from luban.serve.learning.recorded import Item, answers_of, insert_new, reviews_of
 from luban.serve.learning.review import Marks
-from luban.serve.learning.review_queue import DONE, DROPPED, OPEN, TAKEN, Held, NotThere, ReviewQueue
-from luban.serve.question import ANYBODY, Entry, Question, Reply
+from luban.serve.learning.review_queue import Held, NotThere, ReviewQueue
+from luban.serve.learning.review_rows import DONE, DROPPED, OPEN, TAKEN, TOLD
+from luban.serve.learning.truths import Truth, keep
+from luban.serve.question import ANYBODY, Caller, Entry, Question, Reply
 from luban.store.ledger import Ledger
 from luban.store.tables import answers, reviews
 from luban.tasks.base import Judgement
@@ -115,6 +118,36 @@ def test_a_marked_row_is_taken_decided_and_becomes_feedback(state: tuple[Any, ht
     counts = client.get("/v1/reviews").json()["counts"]
     assert (counts["done"], counts["dropped"]) == (1, 1)
     until(lambda: 'luban_reviews{model="reviews",status="done"} 1.0' in client.get("/metrics").text)
+
+
+def test_a_row_whose_truth_comes_by_feedback_is_closed(state: tuple[Any, httpx.Client]) -> None:
+    home, client = state
+    ask(client, ROWS[:3], "told")
+    until(lambda: len(waiting(client, "told")) == 3)
+    client.post("/v1/reviews/told:1/take")
+    tell(client, *({"request_id": "told", "position": n, "truth": "bad"} for n in range(2)))
+    assert [one["id"] for one in waiting(client, "told")] == ["told:2"]
+    closed = client.get("/v1/reviews/told:1").json()
+    assert (closed["status"], closed["truth"], closed["taken_by"]) == ("told", "bad", None)
+    assert (closed["decided_by"], closed["decided"] is not None) == ("anybody", True)
+    listed = client.get("/v1/reviews?status=told").json()
+    assert {"told:0", "told:1"} <= {one["id"] for one in listed["reviews"]}
+    assert listed["counts"]["told"] >= 2
+    assert client.post("/v1/reviews/told:0/take").json()["detail"].endswith("told already, by anybody.")
+    assert client.post("/v1/reviews/told:0/drop").status_code == 409
+    tell(client, {"request_id": "told", "position": 2, "figures": {"refund": 4}})
+    assert len(waiting(client, "told")) == 1, "a figure is no truth"
+    decided = client.post("/v1/reviews/told:0/decide", json={"truth": "good"}).json()
+    assert (decided["status"], decided["truth"]) == ("done", "good"), "a person may know better"
+    tell(client, {"request_id": "told", "position": 0, "truth": "bad"})
+    mended = client.get("/v1/reviews/told:0").json()
+    assert (mended["status"], mended["truth"]) == ("done", "bad"), "and the latest counts"
+    learnt = [(one.position, one.truth) for one in lessons(home.ledger, "reviews", False) if one.request_id == "told"]
+    assert sorted(learnt) == [(0, "bad"), (1, "bad")], "each row once"
+    reviewed = [one.position for one in lessons(home.ledger, "reviews", True) if one.request_id == "told"]
+    assert reviewed == [0], "what a person decided"
+    found = [one for one in Outcomes(home.ledger).after("reviews") if one.request_id == "told" and one.truth]
+    assert sorted(one.position for one in found) == [0, 1]
 
 
 def test_rows_outside_of_training_come_to_the_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,12 +282,11 @@ class Queue(RuleBasedStateMachine):
         self.queue = ReviewQueue(self.ledger, 600)
         self.holder: dict[int, str] = {}
         self.truth: dict[int, str] = {}
-        self.dropped: set[int] = set()
+        self.closed: dict[int, str] = {}
 
     @rule(number=NUMBERS, who=PEOPLE)
     def take(self, number: int, who: str) -> None:
-        closed = number in self.truth or number in self.dropped
-        if closed or self.holder.get(number, who) != who:
+        if number in self.closed or self.holder.get(number, who) != who:
             with pytest.raises(Held):
                 self.queue.take(f"r:{number}", who)
         else:
@@ -269,27 +301,39 @@ class Queue(RuleBasedStateMachine):
         else:
             self.queue.decide(f"r:{number}", truth, who, judge)
             self.truth[number] = truth
+            self.closed[number] = DONE
             self.holder.pop(number, None)
-            self.dropped.discard(number)
+
+    @rule(number=NUMBERS, truth=st.sampled_from(["good", "bad"]))
+    def tell(self, number: int, truth: str) -> None:
+        with self.ledger.transaction() as tx:
+            keep(tx, Truth("r", number, truth), "m", Caller("guest"), judge)
+        self.truth[number] = truth
+        self.closed.setdefault(number, TOLD)
+        self.holder.pop(number, None)
 
     @rule(number=NUMBERS, who=PEOPLE)
     def drop(self, number: int, who: str) -> None:
-        if self.holder.get(number, who) != who or number in self.truth:
+        if self.holder.get(number, who) != who or self.closed.get(number, DROPPED) != DROPPED:
             with pytest.raises(Held):
                 self.queue.drop(f"r:{number}", who)
         else:
             self.queue.drop(f"r:{number}", who)
-            self.dropped.add(number)
+            self.closed[number] = DROPPED
             self.holder.pop(number, None)
 
     @invariant()
     def agrees(self) -> None:
         if not hasattr(self, "queue"):
             return
-        expected = {OPEN: 0, TAKEN: len(self.holder), DONE: len(self.truth), DROPPED: len(self.dropped)}
+        expected = {OPEN: 0, TAKEN: len(self.holder)}
+        expected |= {status: list(self.closed.values()).count(status) for status in (DONE, TOLD, DROPPED)}
         expected[OPEN] = 3 - sum(expected.values())
         assert self.queue.counts("m") == expected
         assert {one.position: one.truth for one in Outcomes(self.ledger).after("m")} == self.truth
+        for number, status in self.closed.items():
+            if status in (DONE, TOLD):
+                assert self.queue.get(f"r:{number}").truth == self.truth[number], "the latest counts"
 
     def teardown(self) -> None:
         if hasattr(self, "ledger"):

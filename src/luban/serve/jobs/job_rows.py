@@ -16,7 +16,7 @@ from luban.data.sinks.json_text import values_of
 from luban.data.table import Table
 from luban.errors import DataError
 from luban.serve.jobs.job_desk import REQUEST_ID, VERSION, JobDesk
-from luban.serve.question import Answer, Caller, Entry, Question
+from luban.serve.question import ANYBODY, Answer, Caller, Entry, Question
 
 if TYPE_CHECKING:
     from luban.engine.jobs import Job
@@ -33,7 +33,9 @@ class JobRows:
         self._id = job.id
         self._request = request
         self._alive = alive
-        self._caller = Caller(job.actor, "caller", frozenset({request.model}), job.actor)
+        # Its rows' answers are its own: without a key it has no id, but a name.
+        own = "" if job.actor == ANYBODY.name else job.actor
+        self._caller = Caller(job.actor, "caller", frozenset({request.model}), own)
         self._num_asked = 0
         self._served = [arm.served for arm in desk.arms]
         self._differ = len({served.columns for served in self._served}) > 1

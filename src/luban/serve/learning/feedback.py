@@ -3,8 +3,8 @@
     {"feedback": [{"request_id": "…", "position": 0, "truth": "bad", "figures": {"revenue": 12.5}}]}
 
 Each item gets a result of its own, in order, and a bad one stops no other: `joined` to its answer; `pending` where that
-is not recorded (yet); `refused`, with the reason. A truth is read as the target's column type reads it. How truths are
-kept is decided in `truths.py`.
+is not recorded (yet), or another caller's; `refused`, with the reason. A truth is read as the target's column type
+reads it. How truths are kept, and whose answers a caller may tell them of, is decided in `truths.py`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ _RESULT = object_of(
     more=True,
 )
 DESCRIBED = Operation(
-    "Take the truth of answers that were given, or business figures; each item gets a result of its own.",
+    "Take the truth of answers that were given to this caller (to an operator: of any), or business figures; each item "
+    "gets a result of its own.",
     takes=Body(object_of({"feedback": list_of(_ITEM)}), example=_example),
     gives=Body(object_of({"results": list_of(_RESULT), "request_id": TEXT, "joined": NUMBER}, ["results"], more=True)),
     problems=(400, 403, 408, 413, 415, 422, 429, 503),
@@ -101,19 +102,16 @@ class Feedback:
         told, reason = read_item(item)
         if told is None:
             return {**_named(item), "state": "refused", "reason": reason}
-        answer = answering(tx, told.request_id, told.position)
+        answer = answering(tx, told.request_id, told.position, caller)
         model = model if answer is None else str(answer.model)
         note = ""
-        if not caller.may_ask(model):
-            kept = Kept("refused", f"{caller.name} may not ask `{model}`, which gave this answer")
-        else:
-            try:
-                if told.truth is not None:
-                    value, note = self._judges.read(model, told.truth)
-                    told = Truth(told.request_id, told.position, value, told.figures)
-                kept = keep(tx, told, model, caller.name, self._judges)
-            except BadValue as error:
-                kept = Kept("refused", f"truth: {error.message}")
+        try:
+            if told.truth is not None:
+                value, note = self._judges.read(model, told.truth)
+                told = Truth(told.request_id, told.position, value, told.figures)
+            kept = keep(tx, told, model, caller, self._judges)
+        except BadValue as error:
+            kept = Kept("refused", f"truth: {error.message}")
         said = {"reason": kept.reason} if kept.reason else {"note": note} if note else {}
         return {"request_id": told.request_id, "position": told.position, "state": kept.state, **said}
 

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from sqlalchemy import and_, select
+from sqlalchemy import and_, or_, select
 
 from luban.catalog import FEATURES
 from luban.data.sinks import open_sink
 from luban.errors import DataError
 from luban.policy.rules import Actor, allow
-from luban.serve.learning.review_queue import DONE
+from luban.serve.learning.review_rows import DONE
+from luban.serve.learning.truths import ANY
 from luban.store.tables import answers, feedback, reviews
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ def _page(ledger: Ledger, model: str, only_reviewed: bool, after: int) -> Sequen
             .join(reviews, same(reviews), isouter=True)
             .where(feedback.c.workspace == tx.workspace, feedback.c.model == model, feedback.c.truth.is_not(None))
             .where(feedback.c.number > after)
+            # A truth that waits says nothing of an answer that is there: it may be a stranger's.
+            .where(or_(feedback.c.joined == 1, and_(feedback.c.teller == ANY, answers.c.request_id.is_(None))))
         )
         if only_reviewed:
             statement = statement.where(reviews.c.status == DONE)

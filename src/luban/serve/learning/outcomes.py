@@ -117,7 +117,7 @@ class Outcomes:
                     func.avg(case((feedback.c.correct.is_not(None), answers.c.confidence))).label("confidence"),
                     func.avg(feedback.c.error).label("error"),
                 )
-                .outerjoin(feedback, and_(_SAME, feedback.c.model == answers.c.model))
+                .outerjoin(feedback, and_(_SAME, feedback.c.model == answers.c.model, feedback.c.joined == 1))
                 .where(answers.c.workspace == tx.workspace, answers.c.model == model, answers.c.time >= since)
                 .group_by(answers.c.deployment, answers.c.version, answers.c.arm)
                 .order_by(answers.c.deployment, answers.c.version, answers.c.arm)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Table, text
 
+from luban.serve.learning.review_rows import OPEN
 from luban.serve.learning.truths import as_text, in_order
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from luban.store.database import Transaction
 
 DEPLOYMENT = "default"
-OPEN = "open"
 
 
 class Item(NamedTuple):
@@ -40,6 +40,8 @@ class Item(NamedTuple):
     marked: Mapping[int, list[str]] | None
     every: bool
     num_bytes: int
+    caller: str = ""
+    """Id of the key or token that asked."""
 
 
 def answers_of(item: Item, keep_rows: bool) -> Iterator[dict[str, Any]]:
@@ -56,6 +58,7 @@ def answers_of(item: Item, keep_rows: bool) -> Iterator[dict[str, Any]]:
             "unit": unit,
             "share": item.share,
             "row": in_order(item.rows[position]) if keep_rows and item.every else None,
+            "caller": item.caller,
         }
 
 

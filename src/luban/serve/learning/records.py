@@ -58,7 +58,7 @@ BUSY_SHARE, PATIENT_SHARE = 0.25, 0.5
 NO_ROWS: Mapping[int, Any] = {}
 Waiting: TypeAlias = (
     "tuple[float, str, str, str, Arm, float | None, list[Answer], Mapping[int, Any], "
-    "Mapping[int, list[str]] | None, bool, int]"
+    "Mapping[int, list[str]] | None, bool, int, str]"
 )
 """The members of an `Item`."""
 LOG = logging.getLogger("luban.serve")
@@ -143,7 +143,7 @@ class Records:
         share = arm.weight if every and question.version is None else None
         # A plain tuple: the writer makes an `Item` of it.
         told = (now, entry.request_id, entry.model, sticky, arm, share, answers, rows, marked, every, num_bytes)
-        self._queue.append(told)
+        self._queue.append((*told, entry.caller.id))
         if self._patient:
             return
         if self._came - self._fell - self._went > self._max_waiting or self._waiting_bytes > MAX_WAITING_BYTES:
@@ -191,7 +191,7 @@ class Records:
             except IndexError:  # the writer was faster
                 return
             self._fell += len(item[6])
-            self._fell_bytes += item[-1]
+            self._fell_bytes += item[10]
 
     def _run(self) -> None:
         pause = WRITE_S
@@ -252,7 +252,6 @@ class Records:
             return
         with self._ledger.transaction() as tx:
             written = insert_new(tx, answer_table, answers)
-            join(tx, [(row["request_id"], row["position"]) for row in answers], self._judge)
             room = {model: self._max_open - num_open(tx, model) for model in {row["model"] for row in reviews}}
             queued = []
             for row in reviews:
@@ -260,6 +259,8 @@ class Records:
                 if room[row["model"]] >= 0:
                     queued.append(row)
             insert_new(tx, review_table, queued)
+            # Last: a truth that waited closes the row of its answer.
+            join(tx, [(row["request_id"], row["position"]) for row in answers], self._judge)
         self.num_written += written
         self.num_repeated += len(answers) - written
         refused = len(reviews) - len(queued)

@@ -1,8 +1,8 @@
 """The review queue: rows that a person should look at, in the ledger.
 
     open ──take──► taken ──decide──► done          (a truth, which is feedback, too)
-      ▲              │ └────drop───► dropped       (nothing to be learnt from it)
-      └── time over ─┘
+      ▲              │ ├────drop───► dropped       (nothing to be learnt from it)
+      └── time over ─┘ └──feedback─► told          (the truth came by itself: `review_rows.py`)
 
 Decided here: whoever takes a row has it for a while, so that no two people decide the same; when the time is over it is
 open again, by the ledger's clock; a lease that would last longer than it can (the clock was set back) is over. The
@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Row, and_, func, or_, select, update
 
 from luban.errors import ServeError
+from luban.serve.learning.review_rows import DONE, DROPPED, OPEN, STATUSES, TAKEN, TOLD
 from luban.serve.learning.truths import Judge, Truth, as_text, keep
+from luban.serve.question import Caller
 from luban.store.database import Transaction, now
 from luban.store.tables import reviews
 
 if TYPE_CHECKING:
     from luban.store.ledger import Ledger
 
-OPEN, TAKEN, DONE, DROPPED = "open", "taken", "done", "dropped"
-STATUSES = (OPEN, TAKEN, DONE, DROPPED)
 MAX_LISTED = 1000
 
 
@@ -100,7 +100,7 @@ class ReviewQueue:
         with self._ledger.transaction() as tx:
             row, clock = _row(tx, id), tx.clock()
             self._not_held(row, who, clock)
-            if row.status in (DONE, DROPPED):
+            if row.status in (DONE, TOLD, DROPPED):
                 raise Held(f"The row `{id}` is {row.status} already, by {row.decided_by}.", "Take another.")
             self._give(tx, id, who, clock)
             return self._review(_row(tx, id), clock)
@@ -120,8 +120,8 @@ class ReviewQueue:
         with self._ledger.transaction() as tx:
             row, clock = _row(tx, id), tx.clock()
             self._not_held(row, who, clock)
-            self._close(tx, id, who, {"status": DONE, "truth": as_text(truth)})
-            keep(tx, Truth(row.request_id, row.position, truth), row.model, who, judge)
+            keep(tx, Truth(row.request_id, row.position, truth), row.model, Caller(who), judge)
+            self._close(tx, id, who, {"status": DONE, "truth": as_text(truth)})  # last: it was not told
             return self._review(_row(tx, id), clock)
 
     def drop(self, id: str, who: str) -> Review:
@@ -129,8 +129,8 @@ class ReviewQueue:
         with self._ledger.transaction() as tx:
             row, clock = _row(tx, id), tx.clock()
             self._not_held(row, who, clock)
-            if row.status == DONE:
-                raise Held(f"The row `{id}` is {DONE} already, by {row.decided_by}.", "Decide it again instead.")
+            if row.status in (DONE, TOLD):
+                raise Held(f"The row `{id}` is {row.status} already, by {row.decided_by}.", "Decide it again instead.")
             self._close(tx, id, who, {"status": DROPPED})
             return self._review(_row(tx, id), clock)
 

@@ -15,7 +15,8 @@ from luban.serve.http.routes import Route
 from luban.serve.http.wire import Request, Response
 from luban.serve.learning.clerk import Clerk
 from luban.serve.learning.feedback import json_of, ledger_of
-from luban.serve.learning.review_queue import MAX_LISTED, STATUSES, Held, NotThere, ReviewQueue
+from luban.serve.learning.review_queue import MAX_LISTED, Held, NotThere, ReviewQueue
+from luban.serve.learning.review_rows import STATUSES
 
 if TYPE_CHECKING:
     from luban.serve.config import ServeConfig

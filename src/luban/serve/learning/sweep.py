@@ -103,11 +103,10 @@ class Sweep:
             with self._ledger.transaction() as tx:
                 where = [table.c.workspace == tx.workspace, table.c.time < before]
                 where += [table.c.model == model] if model is not None else []
-                key = (table.c.request_id, table.c.position)
+                key = list(table.primary_key)
                 found = tx.execute(select(*key).where(*where).limit(PIECE_ROWS)).all()
                 for row in found:
-                    same = (table.c.request_id == row.request_id, table.c.position == row.position)
-                    tx.execute(delete(table).where(table.c.workspace == tx.workspace, *same))
+                    tx.execute(delete(table).where(*(column == row._mapping[column] for column in key)))
             removed += len(found)
             if len(found) < PIECE_ROWS:
                 return removed

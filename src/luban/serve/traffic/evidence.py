@@ -3,7 +3,8 @@
 One *unit* is whom chance gave to an arm: a caller with a sticky key, else the request itself. A unit counts once, by
 the first outcomes that came for it (of one request, told within a second): later ones say nothing new about the draw.
 So what is read again from the beginning, after a restart, gives the same. Outcomes are kept apart by the share of
-the @@"""
+the draw that they took part in. Knows no verdict.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from sqlalchemy import select
 from luban.evaluate.sequential import Moments, Totals
 from luban.serve.learning.outcomes import Outcome, Outcomes
 from luban.serve.learning.review import SAMPLE
-from luban.serve.learning.review_queue import DONE
+from luban.serve.learning.review_rows import DONE
 from luban.serve.traffic.counts import Counts, Row, totals
 from luban.store.ledger import Ledger
 from luban.store.tables import reviews
