@@ -24,8 +24,9 @@ from luban.serve.guards.door import Door
 from luban.serve.http import about
 from luban.serve.http.local import check_local
 from luban.serve.http.openapi import model_facts, openapi
-from luban.serve.http.page import HEADERS as PAGE_HEADERS
-from luban.serve.http.page import page
+from luban.serve.http.page import Asked, page
+from luban.serve.http.page import headers as page_headers
+from luban.serve.http.page_words import language_of
 from luban.serve.http.predicting import Predicting, entry_of
 from luban.serve.http.problems import MOST_TRIES, NotYet, Problem
 from luban.serve.http.routes import Halves, Route, Router
@@ -198,8 +199,10 @@ class App:
         if not locked and live.state == "idle":
             await self._fleet.served()
         scheme = "http" if self._config.tls is None else "https"
-        body = page(live.now, live.reason, request.header("host"), bool(self._door), locked, scheme)
-        return Response(body, media_type="text/html; charset=utf-8", headers=PAGE_HEADERS)
+        language = language_of(request.header("accept-language"), request.query.get("lang", ""))
+        asked = Asked(request.header("host"), language, bool(self._door), locked, scheme)
+        body = page(live.now, live.reason, asked)
+        return Response(body, media_type="text/html; charset=utf-8", headers=page_headers(language))
 
 
 def _json(data: dict[str, Any]) -> Response:

@@ -33,4 +33,6 @@ OPENAPI = Operation("This description.", gives=Body({"type": "object"}), query={
 FIGURES = Operation(
     "Figures for Prometheus.", gives=(Body(None, "text/plain"), Body(None, "application/openmetrics-text"))
 )
-PAGE = Operation("A page for a person in a browser.", gives=Body(None, "text/html"))
+PAGE = Operation(
+    "A page for a person in a browser, in its language.", gives=Body(None, "text/html"), query={"lang": TEXT}
+)
