@@ -210,7 +210,7 @@ def evaluate(shop: Workshop, dataset: Dataset, trained: Trained) -> Evaluated:
 
 
 def explain(shop: Workshop, dataset: Dataset, trained: Trained) -> Explained:
-    """What the chosen model looks at, on validation rows, and how far its explanations can be trusted."""
+    """What the chosen model looks at, and how far its explanations can be trusted."""
     project = shop.project
     bundle = Bundle.load(trained.bundle, project.train.threads)
     config = [project.explain.identity(), project.seed]

@@ -271,3 +271,16 @@ def test_curves_of_several_have_a_legend_and_slices_read_well() -> None:
     above = {"by": "value", "column": "price", "label": "> 12"}
     assert slice_name(several.view, above) == "price > 12"
     assert slice_name(several.view, {**above, "label": "12"}) == "price = 12"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("model", ["itself", "before", "learnt"])
+def test_which_rows_importance_was_measured_on(language: str, model: str) -> None:
+    permutation, *others = EXPLANATION["methods"]
+    told = {"methods": [{**permutation, "model": model}, *others]}
+    report = full(language).model_copy(update={"explanation": told})
+    rows = {**ROWS, "explained": {**EXPLAINED, "model": model}}
+    text, words = report.to_html(rows), report.view.words
+    said = [one for one in ("itself", "before", "learnt") if words[f"importance_{one}"].strip() in text]
+    assert said == [model]
+    assert (words["examples_learnt"] in text) == (model == "learnt")

@@ -2,7 +2,8 @@
 
 It comes before `evaluate`, so that what is evaluated, explained and released is the final bundle. The
 folder that it leaves is like that of `train`: the same files, the bundle and the outputs on test rows
-exchanged where a method was accepted, and what was tried in `training.json` under `compression`.
+exchanged where a method was accepted, and what was tried in `training.json` under `compression`; the judged model
+stays as it was.
 Decided here: ranges come from training rows, verdicts from rows that nothing compared has seen. A bundle that was
 fitted again on validation rows has seen them, so what a method loses is measured on the model as it was before that
 (`judged`), compressed by the same method; time, size and answers beside others are those of the bundle. Test rows are
@@ -36,7 +37,7 @@ from luban.errors import BundleError
 from luban.models.base import Refusal
 from luban.models.graph_model import GraphModel
 from luban.train.encode import TrainData
-from luban.train.write import JUDGED, read_judged
+from luban.train.write import read_judged
 
 Decide = Callable[[str, Callable[[], Any]], Any]
 Step = Callable[[str, float], None]
@@ -188,7 +189,7 @@ def _write(asked: Asked, accepted: Path | None, report: dict[str, Any], out: Pat
     from safetensors.numpy import load_file, save
 
     training = json.loads((asked.folder / "training.json").read_bytes())
-    _copy(asked.folder, out, left_out=("training.json", JUDGED, *(("bundle",) if accepted else ())))
+    _copy(asked.folder, out, left_out=("training.json", *(("bundle",) if accepted else ())))
     if accepted is not None:
         accepted.rename(out / "bundle")
         outputs = load_file(asked.folder / "outputs.safetensors")

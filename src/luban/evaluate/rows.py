@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,9 @@ class Rows:
     batches: Batches
 
     @classmethod
-    def of(cls, dataset: Dataset, split: Split) -> Rows:
-        """The rows of a split."""
-        return cls(dataset.schema, lambda names: dataset.batches(names, split))
+    def of(cls, dataset: Dataset, *splits: Split) -> Rows:
+        """The rows of a split, or of some, one after another."""
+        return cls(dataset.schema, lambda names: chain.from_iterable(dataset.batches(names, one) for one in splits))
 
     def read(self, column: str) -> Iterator[pa.Array]:
         """A column's values, in row order."""
@@ -50,13 +51,14 @@ class Rows:
             start += batch.num_rows
         return found
 
-    def sample(self, count: int, seed: int) -> np.ndarray:
-        """Positions [n], ascending, of at most `count` rows, drawn by row id."""
+    def sample(self, count: int, seed: int, among: np.ndarray | None = None) -> np.ndarray:
+        """Positions [n], ascending, of at most `count` rows, drawn by row id; of `among` [m] positions in `among`."""
         pieces = []
         for ids in self.read(ROW_ID):
             names = np.array([int(row_id[:16], 16) for row_id in ids.to_pylist()], np.uint64)
             pieces.append(uniform(names, seed))
         chance = np.concatenate(pieces) if pieces else np.zeros(0)
+        chance = chance if among is None else chance[among]
         if len(chance) <= count:
             return np.arange(len(chance))
         return np.sort(np.argpartition(chance, count)[:count])

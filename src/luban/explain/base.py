@@ -153,11 +153,13 @@ class Case:
 class Explainer(Component):
     """A way to explain. Stateless: the same case gives the same findings, whatever rows stand beside a row.
 
-    `explains` says whether it speaks of each row or of the model as a whole; `attributes` that its findings are
-    `Attribution`s; `additive` that the parts of each and its base sum to the output to 1e-3.
+    `explains` says whether it speaks of each row or of the model as a whole; `measures` that it measures by the truth,
+    so that the report gives it rows which the model has not seen; `attributes` that its findings are `Attribution`s;
+    `additive` that the parts of each and its base sum to the output to 1e-3.
     """
 
     explains: ClassVar[Literal["row", "model"]] = "row"
+    measures: ClassVar[bool] = False
     attributes: ClassVar[bool] = False
     additive: ClassVar[bool] = False
 

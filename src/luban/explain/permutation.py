@@ -1,7 +1,8 @@
 """Importance of columns by permutation: what is lost when a column's values are dealt out anew among the rows.
 
 (Breiman, "Random Forests", 2001; Fisher, Rudin and Dominici, "All Models are Wrong, but Many are Useful", 2019.) Where
-the truth is known it is the task's loss that grows, else how far the answers move. Decided here: the interval is of
+the truth is known it is the task's loss that grows, else how far the answers move. Rows that the model has learnt
+flatter the columns that it learnt them by: see `unseen`. Decided here: the interval is of
 the mean over repeats, by a t distribution; it says how much chance is in the dealing, not how other rows would differ.
 Columns that stand in for one another each seem to matter little: the model can read the other.
 """
@@ -61,6 +62,7 @@ class Permutation(Explainer):
     """How much worse answers get when a column's values are shuffled among rows."""
 
     explains = "model"
+    measures = True
 
     class Config(Explainer.Config):
         """How much is asked."""

@@ -1,9 +1,10 @@
-"""The verb `explain`: what a trained bundle looks at, on validation rows, for the report.
+"""The verb `explain`: what a trained bundle looks at, for the report.
 
 Decided here: methods that speak of the model see `max_rows` rows; those that speak of rows explain a few to read, and
 are themselves measured (`faithfulness`) on some more. How many rows fit into the time is a decision, taken from the
 time of a few. What holds values of rows is kept apart from what does not: the first is personal. It never looks at
-test rows; the model that is explained may have been fitted again with the validation rows in it (`train.refit`).
+test rows. The bundle may have been fitted again with the validation rows in it (`train.refit`): what is measured by the
+truth is asked of the model as it was before that (`unseen`), and each method says which model it asked.
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ import numpy as np
 from luban.bundle.bundle import Bundle
 from luban.catalog import EXPLAINERS, Choice
 from luban.choices import OneOf
-from luban.data.dataset import ROW_ID, Dataset, Split
-from luban.evaluate.rows import Rows
+from luban.data.dataset import Dataset
 from luban.explain.base import Case, Explainer, Json
 from luban.explain.config import ExplainConfig
 from luban.explain.faithfulness import faithfulness
 from luban.explain.quantity import Quantity
-from luban.train.encode import TrainData
+from luban.explain.unseen import to_measure, to_read
 
 AUTO: tuple[Json, ...] = ({"kind": "permutation"}, {"kind": "shapley", "exact_parts": 8, "coalitions": 256})
 """Enough coalitions for a report; `luban explain` asks more."""
@@ -51,45 +51,37 @@ def explain_bundle(
     decide: Callable[[str, Callable[[], Any]], Any],
     step: Callable[[str, float], None],
 ) -> Explained:
-    """Explain a bundle on validation rows; on training rows where there are no others."""
-    split: Split = "valid" if dataset.splits.get("valid") else "train"
+    """Explain a bundle on validation rows; on training rows where there are no others.
+
+    `checkpoint` is the folder that `train` or `compress` left.
+    """
     methods = _methods(config)
-    case, ids = _case(bundle, dataset, split, seed, config.max_rows, checkpoint) if methods else (None, [])
+    read = to_read(bundle, dataset, seed, config.max_rows, checkpoint) if methods else None
     found: list[Json] = []
     personal: list[Json] = []
     for number, choice in enumerate(methods):
         step(choice.kind, number / len(methods))
-        assert case is not None
+        assert read is not None
         explainer: Explainer = EXPLAINERS.resolve(choice.kind)(choice.config)
-        reason = explainer.supports(bundle, checkpoint)
+        asked = to_measure(read, dataset, config.max_rows) if explainer.measures else read
+        reason = explainer.supports(asked.case.bundle, asked.case.checkpoint)
         if reason is not None:
             found.append({"method": choice.kind, "refused": reason})
             continue
         about = _of_model if explainer.explains == "model" else _of_rows
-        report, rows = about(explainer, case, config, decide)
-        found.append({"method": choice.kind, "settings": choice.config.identity(), **report})
-        personal += [{**row, "row_id": ids[row["row"]]} if row.get("row") is not None else row for row in rows]
-    about_all = {"protocol": PROTOCOL, "split": split, "num_rows": len(ids), "seed": seed}
-    return Explained({**about_all, "methods": found}, {**about_all, "findings": personal} if personal else None)
+        report, rows = about(explainer, asked.case, config, decide)
+        found.append({"method": choice.kind, "settings": choice.config.identity(), "model": asked.model, **report})
+        personal += [{**row, "row_id": asked.ids[row["row"]]} if row.get("row") is not None else row for row in rows]
+    split = "valid" if dataset.splits.get("valid") else "train"
+    about_all = {"protocol": PROTOCOL, "split": split, "num_rows": len(read.ids) if read else 0, "seed": seed}
+    rows_file = {**about_all, "model": read.model, "findings": personal} if read and personal else None
+    return Explained({**about_all, "methods": found}, rows_file)
 
 
 def _methods(config: ExplainConfig) -> Sequence[Choice]:
     if config.methods == "auto":
         return tuple(OneOf(EXPLAINERS).read(method) for method in AUTO)
     return config.methods
-
-
-def _case(
-    bundle: Bundle, dataset: Dataset, split: Split, seed: int, most: int, checkpoint: Path | None
-) -> tuple[Case, list[str]]:
-    """Rows of the split with their targets, at most so many, and the rows' ids."""
-    rows = Rows.of(dataset, split)
-    positions = rows.sample(most, seed)
-    fetched = rows.fetch(positions)
-    ids = [str(row.pop(ROW_ID)) for row in fetched]
-    truth = TrainData(dataset, bundle.task, seed).y(split)[positions]
-    values = bundle.values(fetched)
-    return Case(bundle, values, truth=truth, seed=seed, checkpoint=checkpoint, others=values.columns), ids
 
 
 def _of_model(

@@ -22,21 +22,22 @@ def why(view: View) -> Iterator[Block]:
     methods = view.report.explanation.get("methods", [])
     for method in methods:
         if "columns" in (method.get("finding") or {}):
-            yield from _importance(view, method["finding"])
+            yield from _importance(view, method)
     for method in methods:
         if method.get("faithfulness"):
             yield from _trusted(view, method)
     yield from _examples(view)
 
 
-def _importance(view: View, found: dict[str, Any]) -> Iterator[Block]:
-    t = view.words
+def _importance(view: View, method: dict[str, Any]) -> Iterator[Block]:
+    t, found = view.words, method["finding"]
     columns = sorted(found["columns"], key=lambda one: -one["value"])[:MAX_COLUMNS]
     largest = max((one["value"] for one in columns), default=0.0)
     if len(columns) < 2 or largest <= 0:
         return
     yield Heading(t["importance"])
-    yield Text(t["importance_note"], soft=True)
+    asked = t.get(f"importance_{method.get('model')}", "")
+    yield Text(f"{t['importance_note']}{asked}", soft=True)
     bars = []
     for one in columns:
         written = (
@@ -66,10 +67,13 @@ def _trusted(view: View, method: dict[str, Any]) -> Iterator[Block]:
 
 def _examples(view: View) -> Iterator[Block]:
     t = view.words
-    findings = [one for one in (view.rows.get("explained") or {}).get("findings", []) if one.get("shares")]
+    explained = view.rows.get("explained") or {}
+    findings = [one for one in explained.get("findings", []) if one.get("shares")]
     if not findings:
         return
     yield Heading(t["examples"])
+    if explained.get("model") == "learnt":
+        yield Text(t["examples_learnt"], soft=True)
     cards = [Card(_head(view, one), _values(one), str(one.get("row_id", ""))[:12]) for one in findings]
     yield Cards(cards, (t["speaks_for"], t["speaks_against"]))
 

@@ -116,6 +116,11 @@ ENGLISH: dict[str, str] = {
     "why": "Why it answers so",
     "importance": "What it goes by",
     "importance_note": "By how much the answers get worse when a column is shuffled.",
+    "importance_itself": " Measured on validation rows, which the model has not learnt.",
+    "importance_before": " Measured on rows that the model had not learnt, before it was trained once more with them.",
+    "importance_learnt": " Measured on rows that the model has learnt, as there are no others: what is told is too "
+    "favourable.",
+    "examples_learnt": "The model has learnt these rows too, so it is surer of them than of new ones.",
     "faithful": "How far explanations by {method} can be trusted",
     "faithful_yes": "What they name matters to the answer, and they look at the model, not only at the words.",
     "faithful_no": "They are not proved: either what they name matters no more than chance, or they look alike for a "
