@@ -294,3 +294,27 @@ def test_a_large_jpeg_is_seen_as_well_without_being_unpacked_whole() -> None:
     assert np.abs(Look().see(data) - whole).max() <= 4
     with pytest.raises(BadValue, match="cut short"):
         Image().parse_value(data[:-2000])
+
+
+def test_a_row_is_answered_by_unpacking_its_picture_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked: list[bytes] = []
+
+    def counted(data: bytes, max_pixels: int, side: int = 0) -> PIL.Image.Image:
+        unpacked.append(data)
+        return decoded(data, max_pixels, side)
+
+    monkeypatch.setattr("luban.features.image_vector.decoded", counted)
+    feature = Image(Image.Config(height=24, width=16))
+    encoder = feature.fit([PNG], Want("vector", VectorConfig()), 0)
+    twice = encoder.encode([feature.parse_value(PNG)]).parts["value"]
+    unpacked.clear()
+    read = feature.read(data_uri(PNG))
+    assert read == PNG
+    assert feature.read(read) == PNG
+    unpacked.clear()
+    assert np.array_equal(encoder.encode([read]).parts["value"], twice)
+    assert not unpacked
+    # What another encoder sees is another picture: it looks for itself.
+    other = Image(Image.Config(height=16, width=16)).fit([PNG], Want("vector", VectorConfig()), 0)
+    assert np.array_equal(other.encode([read]).parts["value"], other.encode([PNG]).parts["value"])
+    assert len(unpacked) == 3

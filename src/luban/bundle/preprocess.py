@@ -90,7 +90,7 @@ class Preprocess:
     def _of_column(self, name: str) -> _Column:
         steps, feature = self._steps[name], self.features[name]
         keeps_floats = feature.reads_floats and all(step.keeps_floats for step in steps)
-        return _Column(name, tuple(step.value for step in steps), feature.parse_value, keeps_floats)
+        return _Column(name, tuple(step.value for step in steps), feature.read, keeps_floats)
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> Values:
         """Parsed values of a handful of rows; absent columns are missing."""

@@ -40,10 +40,12 @@ def nothing_stays_nothing(component: Any) -> None:
 
 
 def parsing_is_idempotent(component: Any) -> None:
-    """A parsed value parses to itself."""
+    """A parsed value parses to itself, and what is read to be encoded at once is the same value."""
     feature = component()
     for value in values_of(feature):
         assert feature.parse_value(value) == value, value
+        assert feature.read(value) == value, value
+    assert feature.read(None) is None
 
 
 def parsing_in_bulk_agrees(component: Any) -> None:

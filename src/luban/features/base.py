@@ -172,6 +172,13 @@ class Feature(Component):
         parsing a parsed value gives it back.
         """
 
+    def read(self, raw: Any) -> Value:
+        """The same, for a value that is encoded at once and then forgotten: it equals what `parse_value` gives.
+
+        Where reading finds what encoding would have to find again (a picture's pixels), the value may carry it.
+        """
+        return self.parse_value(raw)
+
     @abstractmethod
     def parts(self, value: Value) -> Parts:
         """The value's parts, for explanation and robustness tests."""

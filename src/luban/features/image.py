@@ -21,7 +21,7 @@ from pydantic import Field
 from luban.data.binary import UNKNOWN_TYPE, from_text, media_type
 from luban.errors import BadValue
 from luban.features.base import Encoder, Feature, Guess, Parts, Value
-from luban.features.image_vector import CELL, MAX_PIXELS, ImageVector, Look
+from luban.features.image_vector import CELL, MAX_PIXELS, ImageVector, Look, Seen
 from luban.features.kinds import Arrays, Kind, VectorConfig, Want
 from luban.features.picture import decoded, png, size_of, thumbnail
 
@@ -120,24 +120,15 @@ class Image(Feature):
 
     def parse_value(self, raw: Any) -> Value:
         """The file's bytes, from bytes, base64 or a data URI; it is decoded once to see that it can be."""
-        if raw is None or raw != raw:
-            return None
-        if isinstance(raw, str):
-            if not raw.strip():
-                return None
-            data = from_text(raw)
-            if data is None:
-                data = raw.encode("utf-8", "replace")  # a file whose bytes happen to be UTF-8 may come as text
-                if media_type(data) == UNKNOWN_TYPE:
-                    raise BadValue(_no_picture(raw))
-        elif isinstance(raw, bytes | bytearray | memoryview):
-            data = bytes(raw)
-        else:
-            raise BadValue(f"is a {type(raw).__name__}, not a picture")
-        if not data:
-            return None
-        self.look.open(data)
+        data = _file(raw)
+        if data is not None:
+            self.look.open(data)
         return data
+
+    def read(self, raw: Any) -> Value:
+        """The same, with the pixels that an encoder of this column asks for: they need not be unpacked again."""
+        data = _file(raw)
+        return None if data is None else Seen.by(self.look, data)
 
     def is_plain(self, raw: Any, parsed: Value) -> bool:
         """However it was written, it is the same file."""
@@ -183,6 +174,25 @@ class Image(Feature):
     def picture(self, value: Value) -> bytes | None:
         """The picture itself, small, as a PNG file."""
         return None if value is None else thumbnail(value, THUMBNAIL, self.config.max_pixels)
+
+
+def _file(raw: Any) -> bytes | None:
+    """The bytes of a picture's file, None where it is missing. Raises BadValue where it cannot be one."""
+    if raw is None or raw != raw:
+        return None
+    if isinstance(raw, str):
+        if not raw.strip():
+            return None
+        data = from_text(raw)
+        if data is None:
+            data = raw.encode("utf-8", "replace")  # a file whose bytes happen to be UTF-8 may come as text
+            if media_type(data) == UNKNOWN_TYPE:
+                raise BadValue(_no_picture(raw))
+    elif isinstance(raw, bytes | bytearray | memoryview):
+        data = bytes(raw)
+    else:
+        raise BadValue(f"is a {type(raw).__name__}, not a picture")
+    return data or None
 
 
 def _no_picture(text: str) -> str:

@@ -58,8 +58,25 @@ class Look:
         return decoded(data, self.max_pixels, 2 * max(self.height, self.width))
 
     def see(self, data: bytes) -> np.ndarray:
-        """Pixels [height, width, 3] uint8. Raises BadValue."""
+        """Pixels [height, width, 3] uint8, not to be changed. Raises BadValue."""
+        if isinstance(data, Seen) and data.look == self:
+            return data.pixels
         return resized(self.open(data), self.height, self.width)
+
+
+class Seen(bytes):
+    """A picture's file that was unpacked once, with what a model sees of it; equal to the file."""
+
+    look: Look
+    pixels: np.ndarray
+
+    @classmethod
+    def by(cls, look: Look, data: bytes) -> Seen:
+        """Unpack it. Raises BadValue."""
+        pixels = look.see(data)
+        seen = cls(data)
+        seen.look, seen.pixels = look, pixels
+        return seen
 
 
 class ImageVector(Encoder):
