@@ -11,8 +11,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from luban.look.finding import Language
     from luban.look.look import Seen
+    from luban.look.words import Language
 
 
 class Languages(StrEnum):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-Language = Literal["en", "zh"]
+from luban.look.words import PHRASES, SENTENCES, Language, in_words
+
 Level = Literal["warn", "note"]
 Figure = int | float | str
 
@@ -24,19 +25,13 @@ class Finding:
 
     def sentence(self, language: Language) -> str:
         """What was seen, and what to do about it."""
-        from luban.look.words import SENTENCES
-
         return self._filled(SENTENCES[language][self.code], language)
 
     def brief(self, language: Language) -> str:
         """Why its column is left out, in a few words."""
-        from luban.look.words import PHRASES
-
         return self._filled(PHRASES[language][f"apart-{self.code}"], language)
 
     def _filled(self, text: str, language: Language) -> str:
-        from luban.look.words import in_words
-
         shown = {name: in_words(name, written(value), language) for name, value in self.figures.items()}
         return text.format(column=f"`{self.column}`", **shown)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
-from luban.look.finding import Language
+Language = Literal["en", "zh"]
 
 KIND_WORDS: dict[Language, dict[str, str]] = {
     "en": {"identity number": "identity numbers", "bank card": "bank cards", "e-mail": "e-mail addresses",

@@ -18,8 +18,9 @@ from urllib.parse import unquote
 import orjson
 
 from luban.serve.config import ServeConfig
-from luban.serve.fleet.fleet import LATER, Fleet
+from luban.serve.fleet.fleet import Fleet
 from luban.serve.fleet.models import Models, readiness
+from luban.serve.fleet.waking import LATER
 from luban.serve.guards.door import Door
 from luban.serve.http import about
 from luban.serve.http.local import check_local

@@ -18,7 +18,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from luban.serve.batches.batching import Batcher, too_late
-from luban.serve.fleet.fleet import LATER, Fleet, Picked, Routing
+from luban.serve.fleet.fleet import Fleet
+from luban.serve.fleet.routing import Picked, Routing
+from luban.serve.fleet.waking import LATER
 from luban.serve.http.asking import faults_of, read_options
 from luban.serve.http.problems import Problem
 from luban.serve.question import Answer, Entry, Question, Reply

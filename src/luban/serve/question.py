@@ -19,7 +19,7 @@ from luban.policy.rules import ROLES, Role
 from luban.serve.watch.track import Track
 
 if TYPE_CHECKING:
-    from luban.serve.fleet.fleet import Arm, Picked
+    from luban.serve.fleet.routing import Arm, Picked
 
 __all__ = ["ANYBODY", "ROLES", "Answer", "Caller", "Entry", "Question", "Reply", "Role"]
 

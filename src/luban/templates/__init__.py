@@ -17,8 +17,8 @@ from luban.errors import ConfigError
 from luban.policy.rules import Actor
 
 if TYPE_CHECKING:
-    from luban.look.finding import Language
     from luban.look.look import Seen
+    from luban.look.words import Language
 
 FILE = "luban.yaml"
 TEMPLATES = ("chinese-reviews", "breast-cancer", "blank")

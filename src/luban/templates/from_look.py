@@ -14,9 +14,8 @@ from typing import Any
 import yaml
 
 from luban.data.infer import Conclusion
-from luban.look.finding import Language
 from luban.look.look import Seen
-from luban.look.words import PHRASES, in_words
+from luban.look.words import PHRASES, Language, in_words
 from luban.policy.rules import Actor
 
 HEAD: dict[Language, str] = {

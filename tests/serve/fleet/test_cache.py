@@ -18,7 +18,7 @@ from luban.serve.config import ServeConfig
 from luban.serve.desk import Desk
 from luban.serve.fleet.cache import MAX_ROWS, ResponseCache
 from luban.serve.fleet.cache_config import CacheConfig
-from luban.serve.fleet.fleet import Arm, Picked
+from luban.serve.fleet.routing import Arm, Picked
 from luban.serve.fleet.served import Served
 from luban.serve.question import ANYBODY, Answer, Entry, Question
 from waiting import until

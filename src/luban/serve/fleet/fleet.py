@@ -20,7 +20,7 @@ from luban.errors import LubanError, ServeError
 from luban.serve.fleet.live import STOP_S, LiveBundle
 from luban.serve.fleet.memory import Memory
 from luban.serve.fleet.origins import Origin
-from luban.serve.fleet.routing import Arm, Picked, Routing
+from luban.serve.fleet.routing import Picked, Routing
 from luban.serve.fleet.waking import LATER, Waking
 from luban.serve.http.problems import Problem
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from luban.serve.fleet.served import Served
     from luban.serve.question import Question
 
-__all__ = ["LATER", "Arm", "Fleet", "Origins", "Picked", "Routing"]
 LOG = logging.getLogger("luban.serve")
 TICK_S = 1.0
 """Time between two looks at what should be given back, at most."""

@@ -32,7 +32,7 @@ from luban.serve.watch.figures import Sample
 
 if TYPE_CHECKING:
     from luban.bundle.bundle import Bundle
-    from luban.serve.fleet.fleet import Picked
+    from luban.serve.fleet.routing import Picked
     from luban.serve.fleet.served import Served
     from luban.serve.question import Question, Reply
 

@@ -20,7 +20,7 @@ import orjson
 from luban import __version__
 from luban.serve.config import ServeConfig
 from luban.serve.desk import Desk
-from luban.serve.fleet.fleet import LATER
+from luban.serve.fleet.waking import LATER
 from luban.serve.http.asking import too_many
 from luban.serve.http.predicting import STICKY, body_of, deadline_of, entry_of
 from luban.serve.http.problems import Problem

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from luban.errors import ServeError, StoreError
-from luban.serve.fleet.fleet import LATER, Routing
+from luban.serve.fleet.routing import Routing
+from luban.serve.fleet.waking import LATER
 from luban.serve.http.asking import read_options
 from luban.serve.http.predicting import STICKY
 from luban.serve.http.problems import NotYet, Problem

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from luban.errors import StoreError
-from luban.serve.fleet.fleet import LATER
+from luban.serve.fleet.waking import LATER
 from luban.serve.http.problems import Problem
 
 T = TypeVar("T")

@@ -24,7 +24,7 @@ from luban.serve.watch.scrape import merged, render
 from luban.serve.watch.tally import RATIOS, SECONDS, Tally
 
 if TYPE_CHECKING:
-    from luban.serve.fleet.fleet import Picked
+    from luban.serve.fleet.routing import Picked
     from luban.serve.question import Answer, Question, Reply
 
 MAX_VALUES = 100

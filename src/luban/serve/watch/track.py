@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from luban.serve.fleet.fleet import Picked
+    from luban.serve.fleet.routing import Picked
     from luban.serve.question import Caller
 
 
