@@ -1,8 +1,14 @@
-"""What all tests share: the switch for long ones, state that never leaks, ledgers on both databases, disks that are
-full or read-only."""
+"""What all tests share: the switch for long ones, state and logs that never leak, ledgers on both databases, disks that
+are full or read-only.
+
+Decided here, so that a run tells of the code and not of the machine: no generated example has a time to keep, a run
+draws the same examples as the one before (`--hypothesis-profile=new` draws others), and assertions of modules beside
+tests tell their values as those of tests do.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -12,8 +18,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+from luban.serve.watch.log import LOGGERS
 from luban.store.ledger import Ledger
+
+# Before any of them is imported: what stands beside tests is known by a name of its own, and by one below `tests`.
+_BESIDE = {path.parent.name for path in Path(__file__).parent.glob("*/__init__.py")}
+pytest.register_assert_rewrite("tests", "ports", "waiting", *sorted(_BESIDE))
+settings.register_profile("new", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("new"), derandomize=True)
+settings.load_profile("same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,6 +48,16 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the caller's Luban settings; the cache of packages stays, so that nothing is fetched twice."""
     for name in ("LUBAN_STORE", "LUBAN_LEDGER", "LUBAN_WORKSPACE", "LUBAN_API_KEY", "LUBAN_ACTOR"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """A test that sets up the server's log leaves none of it: its stream may be closed when the next one logs, and
+    where records do not go on to the root logger, pytest listens there too and would catch each twice."""
+    before = [(one, one.handlers, one.filters, one.propagate, one.level) for one in map(logging.getLogger, LOGGERS)]
+    yield
+    for logger, logger.handlers, logger.filters, logger.propagate, level in before:
+        logger.setLevel(level)
 
 
 def mount(options: str, folder: Path) -> None:

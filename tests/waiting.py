@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -11,11 +12,20 @@ BOUND_S = 60.0
 """A wait that takes longer is in vain, also on a machine that has much else to do."""
 
 
-def until(condition: Callable[[], T], why: str = "", seconds: float = BOUND_S, every_s: float = 0.02) -> T:
-    """Wait until something is so, and give what it was. Raises AssertionError after the bound."""
+def until(
+    condition: Callable[[], T],
+    why: str = "",
+    seconds: float = BOUND_S,
+    every_s: float = 0.02,
+    log: Path | Callable[[], str] | None = None,
+) -> T:
+    """Wait until something is so, and give what it was. Raises AssertionError after the bound, with the end of `log`:
+    what a server said whose doing was waited for."""
     end = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < end, f"waited {seconds:g} s in vain {why and 'for ' + why}"
+        if time.monotonic() > end:
+            said = "" if log is None else log.read_text("utf-8", "replace") if isinstance(log, Path) else log()
+            raise AssertionError(f"waited {seconds:g} s in vain {why and 'for ' + why}\n{said[-5000:]}")
         time.sleep(every_s)
     return found
 

@@ -132,7 +132,7 @@ class Page:
 
     def _serve(self, command: str) -> str:
         server = subprocess.Popen(
-            ["bash", "-c", f"exec {command} --port {self.port} 2>/dev/null"],
+            ["bash", "-c", f"exec {command} --port {self.port}"],  # what it says is shown where a block fails
             cwd=self.folder,
             env=self._environment,
             stdout=subprocess.PIPE,

@@ -16,7 +16,7 @@ from luban.engine.jobs import Cancelled, Claim, Job, JobQueue, JobRunner
 from luban.errors import DataError
 from luban.store.blobs import Store
 from luban.store.ledger import Ledger
-from waiting import until
+from waiting import BOUND_S, until
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -231,7 +231,7 @@ def test_a_job_that_kills_its_process_does_not_kill_for_ever(
     queue = JobQueue(ledger)
     job = queue.submit("count", {"number": -1}, max_attempts=2)
     for _ in range(2):
-        assert workers().wait(20) == -9
+        assert workers().wait(BOUND_S) == -9
     workers()
     until(lambda: status(queue, job) == "failed")
     found = queue.get(job.id)

@@ -7,7 +7,9 @@ import random
 import time
 from pathlib import Path
 
-from .project import Tiny, finish
+from waiting import until
+
+from .project import Process, Tiny, finish
 
 TRAIN = {
     "models": [
@@ -33,12 +35,28 @@ def unfinished(tiny: Tiny) -> list[Path]:
     return list((tiny.folder / ".luban" / "default" / "unfinished").glob("*"))
 
 
-def killed_in_training(tiny: Tiny) -> int:
-    """A call that is killed at a random instant after its first checkpoint; gives the bytes it left."""
+def after_the_first_checkpoint(tiny: Tiny) -> Process:
     process = tiny.start("train", "--json")
-    while process.poll() is None and not unfinished(tiny):
-        time.sleep(0.01)
-    time.sleep(random.Random().uniform(0, 0.5))
+    until(lambda: process.poll() is not None or unfinished(tiny), every_s=0.001)
+    return process
+
+
+def undisturbed(tiny: Tiny) -> float:
+    """A call that nothing happens to; how long it goes on after its first checkpoint, in seconds."""
+    process = after_the_first_checkpoint(tiny)
+    began = time.monotonic()
+    while unfinished(tiny):
+        time.sleep(0.001)
+    seconds = time.monotonic() - began
+    answer = finish(process)
+    assert answer.status == 0, answer.err
+    return seconds
+
+
+def killed_in_training(tiny: Tiny, seconds: float) -> int:
+    """A call that is killed at a random instant of so long after its first checkpoint; gives the bytes it left."""
+    process = after_the_first_checkpoint(tiny)
+    time.sleep(random.Random().uniform(0, seconds))
     process.kill()
     finish(process)
     return sum(path.stat().st_size for path in unfinished(tiny))
@@ -46,9 +64,9 @@ def killed_in_training(tiny: Tiny) -> int:
 
 def test_killed_in_mid_epoch(tmp_path: Path) -> None:
     sound, killed = (Tiny.made(tmp_path / name, train=TRAIN) for name in ("sound", "killed"))
-    assert killed_in_training(killed) > 0
+    seconds = undisturbed(sound)
+    assert killed_in_training(killed, seconds / 3) > 0
     killed.done("train", "--json")
-    sound.done("train", "--json")
     assert unfinished(killed) == unfinished(sound) == []
     ours, theirs = trained(killed), trained(sound)
     assert (ours / "checkpoint.safetensors").read_bytes() == (theirs / "checkpoint.safetensors").read_bytes()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LUBAN = Path(sys.executable).with_name("luban")
-ENDS_S = 30.0
+ENDS_S = 60.0
 MOST_S = 150.0
 """A server that a test has not ended by then is killed, so that a test that waits for it fails."""
 
@@ -35,11 +35,15 @@ def served(*arguments: str | Path, **settings: str) -> Iterator[tuple[subprocess
     finally:
         timer.cancel()
         process.terminate()
+        said = ""
         try:
-            process.communicate(timeout=ENDS_S)
+            _, said = process.communicate(timeout=ENDS_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
+            _, said = process.communicate()
+        except ValueError:  # the test has read all that it said
+            pass
+        sys.stderr.write(said or "")  # shown where the test fails
 
 
 def children(of: int) -> list[int]:

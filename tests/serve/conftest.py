@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,6 @@ from luban.errors import BundleError
 from luban.serve.config import ServeConfig
 from luban.serve.fleet.origins import Lineup, Wanted
 from luban.serve.server import serving
-from luban.serve.watch.log import LOGGERS
 from luban.tasks.base import TaskOptions
 from waiting import BOUND_S
 
@@ -113,16 +111,6 @@ class HandOrigin:
 
     def fetch(self, wanted: Wanted) -> Path:
         return Path(wanted.key)
-
-
-@pytest.fixture(autouse=True)
-def _own_log() -> Iterator[None]:
-    """A test that sets up the server's log leaves none of it: where records do not go on to the root logger, pytest
-    listens there too, and a later test that lets them go on would catch each twice."""
-    before = [(one, one.handlers, one.propagate, one.level) for one in map(logging.getLogger, LOGGERS)]
-    yield
-    for logger, logger.handlers, logger.propagate, level in before:
-        logger.setLevel(level)
 
 
 @pytest.fixture

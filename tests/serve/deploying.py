@@ -25,7 +25,7 @@ from luban.serve.server import serving
 from luban.store.blobs import Store
 from luban.store.home import STATE, Home
 from luban.store.ledger import Ledger
-from waiting import until
+from waiting import BOUND_S, until
 
 from .tiny import write_tiny
 
@@ -88,16 +88,18 @@ class House:
     def start(self, *more: str) -> tuple[subprocess.Popen[str], str]:
         """A server in a process of its own, and its address."""
         command = [sys.executable, "-m", "luban", "serve", "--project", str(self.folder), "--port", "0", "--json"]
-        process = subprocess.Popen([*command, *more], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        process = subprocess.Popen([*command, *more], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        address: str = json.loads(process.stdout.readline())["address"]
+        line = process.stdout.readline()
+        assert line, "it ended: what it said is on standard error"
+        address: str = json.loads(line)["address"]
         until_served(address)
         return process, address
 
 
 def until_served(address: str) -> None:
     """Wait until a model answers."""
-    until(lambda: httpx.get(f"{address}/ready").status_code == 200)
+    until(lambda: httpx.get(f"{address}/ready", timeout=BOUND_S).status_code == 200, f"{address} to be ready")
 
 
 class Load:

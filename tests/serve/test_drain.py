@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import httpx
 import pytest
+
+from waiting import until
 
 from .command import LUBAN, served
 from .tiny import write_tiny
@@ -32,12 +33,14 @@ def test_drained(folder: Path, workers: str) -> None:
         kept = client.post("/v1/predict", json=ASK)
         assert "connection" not in kept.headers
         process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + 30
-        while (ready := client.get("/ready")).status_code == 200:
-            assert time.monotonic() < deadline
+        ready = until(lambda: found if (found := client.get("/ready")).status_code != 200 else None)
         assert ready.json()["type"] == "urn:luban:problem:stopping"
         assert client.get("/health").status_code == 200
-        time.sleep(0.3)  # two looks of the server at its own state
+
+        def is_asked_to_close() -> bool:
+            return client.post("/v1/predict", json=ASK).headers.get("connection") == "close"
+
+        until(lambda: all(is_asked_to_close() for _ in range(8)))  # so that each worker has looked at its own state
         for _ in range(3):
             answer = client.post("/v1/predict", json=ASK)
             assert (answer.status_code, answer.headers["connection"]) == (200, "close")
@@ -49,9 +52,7 @@ def test_drained(folder: Path, workers: str) -> None:
 def test_a_second_signal_does_not_wait(folder: Path, sign: signal.Signals) -> None:
     with served("--bundle", folder, LUBAN__SERVE__DRAIN_S="3000") as (process, address):
         process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + 30
-        while httpx.get(f"{address}/ready").status_code == 200:
-            assert time.monotonic() < deadline
+        until(lambda: httpx.get(f"{address}/ready").status_code != 200)
         process.send_signal(sign)
         assert process.wait(30) == 0
 

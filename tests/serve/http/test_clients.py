@@ -21,7 +21,7 @@ HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicati
 
 @pytest.fixture
 def config() -> ServeConfig:
-    return ServeConfig(port=0, head_timeout_s=0.3, body_timeout_s=0.3, num_threads=1, max_waiting=2)
+    return ServeConfig(port=0, head_timeout_s=1, body_timeout_s=1, num_threads=1, max_waiting=2)
 
 
 def connect(client: httpx.Client) -> socket.socket:

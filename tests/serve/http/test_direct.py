@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from luban.serve.config import ServeConfig
 from luban.serve.http.direct import MAX_HEAD_BYTES
 from luban.serve.server import serving
-from waiting import BOUND_S
+from waiting import BOUND_S, until
 
 from ..conftest import FakeBundle, HandOrigin
 
@@ -38,7 +38,7 @@ class Asking:
     """One connection to a server."""
 
     def __init__(self, client: httpx.Client) -> None:
-        self.socket = socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=10)
+        self.socket = socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=BOUND_S)
         self.rest = b""
 
     def send(self, *pieces: bytes) -> None:
@@ -60,7 +60,6 @@ class Asking:
         return re.sub(rb"date: [^\r]*\r\n", b"", head) + b"\r\n\r\n" + body
 
     def is_closed(self) -> bool:
-        self.socket.settimeout(5)
         return self.socket.recv(100) == b""
 
     def _more(self) -> None:
@@ -226,14 +225,26 @@ def test_a_long_head_is_cut_off_on_a_kept_connection(client: httpx.Client) -> No
 
 
 def test_idle_connections_are_closed(origin: HandOrigin, bundle: FakeBundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("luban.serve.draining.KEEP_ALIVE_S", 1.5)
+    monkeypatch.setattr("luban.serve.draining.KEEP_ALIVE_S", 3.0)
     with serving(origin, ServeConfig(port=0), {}) as address, httpx.Client(base_url=address) as client:
         asking = Asking(client)
         for _ in range(3):
             asking.send(CASES["answer"])
             asking.answer()
-            time.sleep(0.6)  # Together longer than it may be idle.
+            time.sleep(1.1)  # Together longer than it may be idle.
         assert asking.is_closed()
+
+
+def go_on_once_it_stops(address: str, bundle: FakeBundle) -> None:
+    """Let the model go on when the server takes no more connections."""
+    host, _, port = address.removeprefix("http://").rpartition(":")
+
+    def is_closed() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((host, int(port))) != 0
+
+    until(is_closed)
+    bundle.go_on.set()
 
 
 def test_it_stops_while_a_direct_request_runs(origin: HandOrigin, bundle: FakeBundle) -> None:
@@ -241,7 +252,7 @@ def test_it_stops_while_a_direct_request_runs(origin: HandOrigin, bundle: FakeBu
         asking = Asking(client)
         asking.send(request(b'{"rows": [' + b'{"text": "wait"},' * 9 + b'{"text": "wait"}]}'))
         assert bundle.waits.wait(BOUND_S)
-        threading.Timer(0.3, bundle.go_on.set).start()
+        threading.Thread(target=go_on_once_it_stops, args=(address, bundle)).start()
     answer = asking.answer()
     assert answer.startswith(b"HTTP/1.1 200")
     assert b"connection: close" in answer

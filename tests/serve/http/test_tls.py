@@ -73,7 +73,7 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 def config(authority: Authority) -> ServeConfig:
     cert, key = authority.make("server")
-    return ServeConfig(port=0, poll_s=0.02, head_timeout_s=0.5, tls=TlsConfig(cert=cert, key=key, reload_s=0.02))
+    return ServeConfig(port=0, poll_s=0.02, head_timeout_s=2, tls=TlsConfig(cert=cert, key=key, reload_s=0.02))
 
 
 @pytest.fixture

@@ -99,8 +99,8 @@ def test_a_job_that_is_begun_again_records_each_row_once(house: House) -> None:
         until(lambda: len(api.get("/v1/models/reviews").json()["versions"]) == 2)
         id = handed_in(api, content=lines(rows), headers=CSV)
         until(lambda: len(recorded(house)) > 0, 60)
-        first = {row.request_id: (row.version, row.answer) for row in recorded(house)}
         os.kill(worker(house, id), signal.SIGKILL)
+        first = {row.request_id: (row.version, row.answer) for row in recorded(house)}
         assert len(first) < rows
         until(lambda: api.get(f"/v1/jobs/{id}").json()["status"] == "done", 120)
         assert api.get(f"/v1/jobs/{id}").json()["attempts"] == 2

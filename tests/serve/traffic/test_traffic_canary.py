@@ -196,7 +196,7 @@ def processes(house: House, count: int) -> Iterator[tuple[list[Any], list[str]]]
         for process, _ in started:
             if process.poll() is None:
                 process.terminate()
-            process.wait(20)
+            process.wait(60)
             process.stdout.close()
 
 
@@ -230,7 +230,7 @@ def test_a_restart_in_the_middle_of_a_canary(house: House) -> None:
     assert load.versions[2] > 0
     assert canary(house).status in ("running", "passed")
     with processes(house, 1) as (_, addresses), Load(addresses) as load:
-        until(lambda: canary(house).status == "passed")
+        until(lambda: canary(house).status == "passed" and load.versions[2] > 0)
     assert load.versions[2] > 0, "the new process shares the questions as the old one did"
 
 

@@ -339,9 +339,8 @@ def test_what_is_refused_shows_as_stale_and_why_requests_failed_is_counted(
 ) -> None:
     client.post("/v1/predict", content=b"{", headers={"content-type": "application/json"})
     origin.version = 13
-    for _ in range(200):
-        if 'luban_model_refusals_total{model="reviews"} 1.0' in (text := client.get("/metrics").text):
-            break
+    until(lambda: 'luban_model_refusals_total{model="reviews"} 1.0' in client.get("/metrics").text)
+    text = client.get("/metrics").text
     assert 'luban_model_stale{model="reviews"} 1.0' in text
     assert 'luban_problems_total{kind="not-json"} 1.0' in text
 
