@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import resource
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -89,6 +91,19 @@ def test_limits_that_are_far_away_are_waited_for_once_the_body_is_read(
         assert limits.taken == ([7] if status == 202 else [])
 
 
+def test_a_disk_that_takes_no_more_is_no_fault_inside(house: House) -> None:
+    with client_of(house) as api:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, before[1]))
+        try:
+            refused = api.post("/v1/jobs", content=b"text\n" + b"a\n" * 2_500_000, headers=CSV)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:luban:problem:no-ledger")
+        assert refused.headers["retry-after"] == "1"
+        assert api.post("/v1/jobs", content=lines(3), headers=CSV).status_code == 202
+
+
 def test_a_version_that_answers_nobody_takes_an_operator(house: House) -> None:
     ring = Keyring(house.home.ledger)
     roles: dict[str, Role] = {"caller": "caller", "operator": "operator"}
@@ -121,6 +136,14 @@ def test_what_is_refused(house: House, path: str, body: dict[str, Any], words: s
         assert 400 <= refused.status_code < 500
         assert words in refused.json()["detail"]
         assert api.get("/v1/jobs").json()["jobs"] == []
+
+
+@pytest.mark.parametrize("data", [b'text,stars\nfoo"bar,1\n' + b"good,2\n" * 50, b"text,stars\r" + b"good,2\r" * 51])
+def test_no_file_is_written_so_that_it_counts_for_less(tmp_path: Path, data: bytes) -> None:
+    """A quote within a field, or line ends of old: rows that are read, and so are limited."""
+    path = tmp_path / "input.csv"
+    path.write_bytes(data)
+    assert num_rows(path) == 51
 
 
 @given(st.lists(st.tuples(st.text('ab\n",;é ', max_size=6), st.text('x\n"', max_size=4)), min_size=1, max_size=30))

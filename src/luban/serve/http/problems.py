@@ -32,6 +32,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "too-many-pixels": (413, "There are too many pixels in one request."),
     "not-json-type": (415, "The body must be sent as JSON."),
     "wrong-shape": (422, "The body can be read, but is not what this model is asked with."),
+    "key-was-used": (422, "This Idempotency-Key came with something else before."),
     "too-many-jobs": (429, "Too many jobs of this caller wait."),
     "too-many-requests": (429, "This caller asks too much."),
     "internal": (500, "The server failed to answer."),

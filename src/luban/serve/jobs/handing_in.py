@@ -3,7 +3,8 @@
 Decided here: who answers a job's rows is settled now, arms and weights as they are at this moment, so that a job
 that is begun again, after a process was killed, gives each row the same answer. Its rows are counted now, too, and
 taken from what the caller may ask (`serve.limits.rows`): a file that is too large for that is refused before anybody
-works on it. With an `Idempotency-Key` a job may be handed in again without becoming two, and is counted once.
+works on it. With an `Idempotency-Key` a job may be handed in again without becoming two, and is counted once; another
+file under the same key is refused (draft-ietf-httpapi-idempotency-key-header-07, 2.7).
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ LOG = logging.getLogger("luban.serve")
 T = TypeVar("T")
 MB = 1024 * 1024
 MOST_TRIES = 3
+_SAME = ("tree", "model", "asked", "answered", "options", "sticky", "sticky_key")
+"""What must be equal where a job is handed in again; who answers was settled the first time."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,13 @@ class HandingIn:
             request.header(STICKY),
         )
         actor, attempts = actor_of(request.caller), self._config.max_attempts
-        return await self._clerk.do(lambda: queue.submit(KIND, asdict(work), entry.model, actor, attempts, id))
+        job = await self._clerk.do(lambda: queue.submit(KIND, asdict(work), entry.model, actor, attempts, id))
+        if any(job.request[name] != asdict(work)[name] for name in _SAME):
+            if tree != job.request["tree"]:
+                await in_thread(lambda: home.store.drop(tree))
+            told = f"The job `{job.id}` was handed in with this Idempotency-Key, and asks for something else."
+            raise Problem("key-was-used", told, "Send another key with another file, rows or options.")
+        return job
 
     async def _settled(self, entry: Entry, asked: Asked) -> tuple[dict[str, Any] | None, int]:
         """Who answers: a plan and its first version, or the version that is named. Raises Problem."""
@@ -189,6 +198,8 @@ class HandingIn:
         except TimeoutError:
             detail = f"The file was not complete after {self._config.upload_timeout_s:g} s."
             raise Problem("too-slow", detail, "Send it in parts.", None, closing) from None
+        except OSError as error:
+            raise _cannot_keep(error, closing) from error
         most = int(self._config.max_unpacked_mb * MB)
         if path.suffix == ".xlsx" and await in_thread(lambda: is_larger_than(path, most)):
             detail = f"The workbook must have at most {most} bytes unpacked."
@@ -232,5 +243,10 @@ async def in_thread(work: Callable[[], T]) -> T:
     try:
         return await asyncio.to_thread(work)
     except StoreError as error:
-        LOG.warning("store cannot be used", extra={"fields": {"reason": str(error)}})
-        raise Problem("no-ledger", "The store cannot be used now.", "Ask again in a while.", None, LATER) from error
+        raise _cannot_keep(error, {}) from error
+
+
+def _cannot_keep(error: Exception, headers: Mapping[str, str]) -> Problem:
+    LOG.warning("store cannot be used", extra={"fields": {"reason": str(error)}})
+    more = {**LATER, **headers}
+    return Problem("no-ledger", "The store cannot be used now.", "Ask again in a while.", None, more)

@@ -130,7 +130,10 @@ def forget(queue: JobQueue, store: Store, keep_days: float) -> int:
     old = queue.purge(keep_days)
     for job in old:
         for tree in _trees(job):
-            store.drop(tree)
+            try:
+                store.drop(tree)
+            except LubanError as error:  # The job is forgotten: one tree that stays must not keep the others.
+                LOG.warning("a file of an old job stays", extra={"fields": {"tree": tree, "reason": error.message}})
     return len(old)
 
 
