@@ -19,7 +19,7 @@ import orjson
 
 from luban.serve.config import ServeConfig
 from luban.serve.fleet.fleet import Fleet
-from luban.serve.fleet.models import Models, readiness
+from luban.serve.fleet.models import Models, readiness, unready
 from luban.serve.fleet.waking import LATER
 from luban.serve.guards.door import Door
 from luban.serve.http import about
@@ -161,12 +161,12 @@ class App:
         check_local(request, caller)
         return caller
 
-    def _may_see(self, request: Request, model: str) -> bool:
-        """Whether whoever asks, with a key or without, may know of a model."""
+    def _known(self, request: Request) -> Caller | None:
+        """Whoever asks for what is open to all, if it would be let in elsewhere."""
         try:
-            return self._let_in(request).may_ask(model)
+            return self._let_in(request)
         except Problem:
-            return False
+            return None
 
     async def _health(self, request: Request) -> Response:
         return _json({"status": "alive"})
@@ -174,10 +174,10 @@ class App:
     async def _ready(self, request: Request) -> Response:
         reason = self._fleet.unready() or self.guarding.unready()
         if reason:
-            raise Problem("no-model", reason, "Release a model, or wait until it is loaded.", None, LATER)
+            raise unready(reason, self._known(request))
         if self.draining:
             raise Problem("stopping", "The server was told to stop; it still answers.", "Ask another.", None, LATER)
-        return _json(readiness(self._fleet))
+        return _json(readiness(self._fleet, self._known(request)))
 
     async def _model(self, request: Request) -> Response:
         return _json(model_facts(await self._fleet.served(entry_of(request, self.desk).model)))
@@ -196,7 +196,8 @@ class App:
 
     async def _page(self, request: Request) -> Response:
         live = self._fleet.live()
-        locked = not self._may_see(request, live.name)
+        caller = self._known(request)
+        locked = caller is None or not caller.may_ask(live.name)
         if not locked and live.state == "idle":
             await self._fleet.served()
         scheme = "http" if self._config.tls is None else "https"

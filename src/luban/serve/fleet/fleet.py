@@ -97,7 +97,7 @@ class Fleet:
         if not model:
             return next(iter(models.values()))
         if model not in models:
-            raise Problem("no-such-model", f"There is no model `{model}` here.", f"Models: {', '.join(models)}.")
+            raise Problem("no-such-model", f"There is no model `{model}` here.", "Those that you may ask: /v1/models.")
         return models[model]
 
     def unready(self) -> str:

@@ -2,7 +2,8 @@
 
     GET /v1/models   GET /v1/models/{model}
 
-A caller sees the models that it may ask. What is idle is loaded for its facts, as for a question.
+A caller sees the models that it may ask; so it does at `/ready`, which tells everybody else no name. What is idle is
+loaded for its facts, as for a question.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import orjson
 
 from luban.serve.fleet.fleet import Fleet
 from luban.serve.fleet.memory import MB
+from luban.serve.fleet.waking import LATER
 from luban.serve.http.openapi import model_facts
 from luban.serve.http.operations import NUMBER, TEXT, Body, Operation, list_of, object_of, or_null, ref
 from luban.serve.http.problems import Problem
@@ -21,8 +23,10 @@ from luban.serve.http.wire import Request, Response
 
 if TYPE_CHECKING:
     from luban.serve.fleet.live import LiveBundle
+    from luban.serve.question import Caller
 
 Json = dict[str, Any]
+NOT_YET = "This server cannot be asked yet."
 _NUMBER = or_null({"type": "integer"})
 _VERSION = object_of({"version": _NUMBER, "arm": TEXT, "weight": or_null(NUMBER), "loaded_mb": or_null(NUMBER)})
 _STATE = {"enum": ["loaded", "idle", "refused"]}
@@ -97,12 +101,27 @@ def described(live: LiveBundle) -> Json:
     }
 
 
-def readiness(fleet: Fleet) -> Json:
-    """What `/ready` says of a server that is: of the first model, and the state of all."""
-    first = described(fleet.live())
+def readiness(fleet: Fleet, caller: Caller | None) -> Json:
+    """What `/ready` says of a server that is: counts to everybody, and names to a caller that was let in.
+
+    Of models, a caller is told the state of those that it may ask, and more of the first of them.
+    """
+    states = [fleet.live(name).state for name in fleet.names()]
+    told = {"status": "ready", "counts": {state: states.count(state) for state in ("loaded", "idle", "refused")}}
+    names = [name for name in fleet.names() if caller is not None and caller.may_ask(name)]
+    if not names:
+        return told
+    first = described(fleet.live(names[0]))
     return {
-        "status": "ready",
+        **told,
         **{name: first[name] for name in ("model", "version", "identity")},
         "newest_refused": first["reason"],
-        "models": {name: fleet.live(name).state for name in fleet.names()},
+        "models": {name: fleet.live(name).state for name in names},
     }
+
+
+def unready(reason: str, caller: Caller | None) -> Problem:
+    """What `/ready` says of a server that is not: why, to a caller that may ask all models."""
+    if caller is not None and caller.models is None:
+        return Problem("no-model", reason, "Release a model, or wait until it is loaded.", None, LATER)
+    return Problem("no-model", NOT_YET, "Its log says why, and so does /ready to whoever has a key.", None, LATER)

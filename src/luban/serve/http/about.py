@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from luban.serve.http.operations import TEXT, Body, Operation, list_of, object_of, or_null, ref
+from luban.serve.http.operations import TEXT, WHOLE, Body, Operation, list_of, object_of, or_null, ref
 
 _WHOLE = or_null({"type": "integer"})
 _COLUMN = object_of({"name": TEXT, "type": TEXT, "role": TEXT}, more=True)
 
 HEALTH = Operation("Whether the server is alive.", gives=Body(object_of({"status": {"const": "alive"}})))
 READY = Operation(
-    "Whether a model is loaded and tested.",
+    "Whether a model is loaded and tested: to everybody how many are, to whoever has a key also which.",
     gives=Body(
         object_of(
             {
                 "status": {"const": "ready"},
+                "counts": object_of({"loaded": WHOLE, "idle": WHOLE, "refused": WHOLE}),
                 "model": TEXT,
                 "version": _WHOLE,
-                "identity": TEXT,
+                "identity": or_null(TEXT),
                 "newest_refused": or_null(TEXT),
+                "models": {"type": "object"},
             },
-            more=True,
+            required=["status", "counts"],
         )
     ),
     problems=(503,),

@@ -48,7 +48,13 @@ _STATUS = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
-_ROLES: dict[str, Role | None] = {"ModelMetadata": "viewer", "ModelInfer": "caller"}
+_ROLES: dict[str, Role | None] = {
+    "ModelReady": "viewer",
+    "ServerMetadata": "viewer",
+    "ModelMetadata": "viewer",
+    "ModelInfer": "caller",
+}
+"""Those that are open to all, for probes, name nothing: see `v2.py`."""
 _UNREAD = frozenset(("ServerLive", "ServerReady", "ServerMetadata"))
 """Calls whose message says nothing."""
 _CREDENTIALS = ("authorization", "x-api-key")
@@ -197,7 +203,8 @@ class GrpcService:
         return self._messages["ServerReadyResponse"](ready=self._is_ready("", ""))
 
     async def _model_ready(self, message: Any, context: Any, told: Called) -> Any:
-        return self._messages["ModelReadyResponse"](ready=self._is_ready(message.name, message.version))
+        is_ready = told.caller.may_ask(message.name) and self._is_ready(message.name, message.version)
+        return self._messages["ModelReadyResponse"](ready=is_ready)
 
     def _is_ready(self, model: str, version: str) -> bool:
         try:

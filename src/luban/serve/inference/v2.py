@@ -4,8 +4,10 @@
     GET  /v2/models/{model}[/versions/{version}][/ready]
     POST /v2/models/{model}[/versions/{version}]/infer
 
-With the binary tensor data extension, in both directions. A refusal is the same problem as elsewhere, with a member
-`error` beside, which is what this protocol's clients show. A question goes the desk's way, like all others.
+With the binary tensor data extension, in both directions. The protocol says nothing of keys: what probes need, whether
+the server lives and is ready, is open to all and names nothing; what names a model or this software takes a key. A
+refusal is the same problem as elsewhere, with a member `error` beside, which is what this protocol's clients show. A
+question goes the desk's way, like all others.
 Source: KServe, "Open Inference Protocol V2", and Triton's extension "binary_tensor_data".
 """
 
@@ -20,6 +22,7 @@ import orjson
 from luban import __version__
 from luban.serve.config import ServeConfig
 from luban.serve.desk import Desk
+from luban.serve.fleet.models import unready
 from luban.serve.fleet.waking import LATER
 from luban.serve.http.asking import too_many
 from luban.serve.http.predicting import STICKY, body_of, deadline_of, entry_of
@@ -62,11 +65,14 @@ class OpenInference:
         """What this file answers."""
         one, this = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
         return [
-            Route("GET", "/v2", self._server, None, described.SERVER),
+            Route("GET", "/v2", self._server, "viewer", described.SERVER),
             Route("GET", "/v2/health/live", self._live, None, described.LIVE),
             Route("GET", "/v2/health/ready", self._ready, None, described.READY),
             *(Route("GET", path, self._model, "viewer", described.MODEL) for path in (one, this)),
-            *(Route("GET", f"{path}/ready", self._model_ready, None, described.MODEL_READY) for path in (one, this)),
+            *(
+                Route("GET", f"{path}/ready", self._model_ready, "viewer", described.MODEL_READY)
+                for path in (one, this)
+            ),
             *(Route("POST", f"{path}/infer", self._infer, "caller", described.INFER) for path in (one, this)),
         ]
 
@@ -81,7 +87,7 @@ class OpenInference:
         return _json({"ready": True})
 
     async def _model_ready(self, request: Request) -> Response:
-        name = request.parts["model"]
+        name = entry_of(request, self._desk).model
         check_ready(self._desk, name, request.parts.get("version", ""))
         return _json({"name": name, "ready": True})
 
@@ -124,9 +130,10 @@ def check_ready(desk: Desk, model: str = "", version: str = "") -> None:
         number = version_of(version, model)
         if number is not None and live.shelf.find(number) is None:
             raise _no_version(model, version)
-    reason = desk.fleet.unready() if not model else live.reason if live.state == "refused" else ""
-    if reason:
-        raise Problem("no-model", reason, "Release a model, or wait until it is loaded.", None, LATER)
+        if live.state == "refused":
+            raise Problem("no-model", live.reason, "Release a model, or wait until it is loaded.", None, LATER)
+    elif desk.fleet.unready():
+        raise unready("", None)  # Open to all, so it names no model.
 
 
 def version_of(text: str, model: str) -> int | None:
