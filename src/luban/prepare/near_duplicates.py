@@ -31,10 +31,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from luban import catalog
+from luban.data.rows import mix
 from luban.data.schema import Column, Schema
 from luban.errors import ConfigError
 from luban.prepare.base import Candidates, Decision, Fetch, SetStep
-from luban.prepare.shingles import ShingleSets, blocks, mix, shingles
+from luban.prepare.shingles import ShingleSets, blocks, shingles
 
 SEPARATOR = "\x1f"
 """Stands between the columns of a row; a missing value is an empty text."""
@@ -184,7 +185,7 @@ def _band_hashes(slots: np.ndarray) -> np.ndarray:
     for at in range(slots.shape[2]):
         keys *= _STEP
         keys += slots[:, :, at]
-    mix(keys)
+    keys = mix(keys)
     keys[keys == 0] = 1
     return keys
 

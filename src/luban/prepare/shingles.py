@@ -27,16 +27,6 @@ PAD = chr(0x10FFFF)
 _STEP, _LAST = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 
 
-def mix(values: np.ndarray) -> np.ndarray:
-    """Spread the bits of [N] uint64 in place (the finaliser of SplitMix64, Steele et al. 2014); a bijection."""
-    values ^= values >> np.uint64(30)
-    values *= np.uint64(0xBF58476D1CE4E5B9)
-    values ^= values >> np.uint64(27)
-    values *= np.uint64(0x94D049BB133111EB)
-    values ^= values >> np.uint64(31)
-    return values
-
-
 def shingles(texts: pa.Array, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Hashes [S] uint64 of all shingles in text order, repeats included, and offsets [B + 1] int64.
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
-from luban.catalog import fingerprint, need, searchable
+from luban.catalog import need, searchable
 from luban.features.kinds import Arrays, BagConfig, Block, Kind, Want
 from luban.models.base import Converter, FittedConverter
+from luban.models.converters.tabled import Tabled
 from luban.models.products import design, product, single
 from luban.tasks.base import Head
 
@@ -22,31 +23,17 @@ if TYPE_CHECKING:
     from luban.bundle.graph import GraphBuilder
 
 
-class FittedSvd(FittedConverter):
+class FittedSvd(Tabled):
     """Directions as a table [size of the bag, dims] float32."""
-
-    def __init__(self, source: Block, table: np.ndarray) -> None:
-        super().__init__()
-        self.source = source
-        self.table = table
-        made = fingerprint([source.name, list(table.shape), table.tobytes().hex()])[:16]
-        self.block = Block(f"{source.column}/vector/{made}", "vector", source.column, table.shape[1])
 
     def convert(self, arrays: Arrays) -> Arrays:
         """`value` [B, dims] float32 and `present`."""
         value = design(arrays, self.source) @ self.table.astype(np.float64)
-        return {
-            self.block.part("value"): value.astype(np.float32),
-            self.block.part("present"): arrays[self.source.part("present")],
-        }
+        return self.named(value.astype(np.float32), arrays)
 
     def export(self, graph: GraphBuilder) -> str:
         """Gather, then MatMul in double precision."""
         return single(graph, product(graph, self.source, self.table))
-
-    def checkpoint(self) -> dict[str, np.ndarray]:
-        """`table` [size, dims]."""
-        return {"table": self.table}
 
 
 class Svd(Converter):

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
-from luban.catalog import fingerprint, searchable
+from luban.catalog import searchable
 from luban.features.kinds import Arrays, Block, IndexConfig, Kind, Want
 from luban.models.base import Converter, FittedConverter
+from luban.models.converters.tabled import Tabled
 from luban.tasks.base import Head
 
 if TYPE_CHECKING:
@@ -25,34 +26,16 @@ if TYPE_CHECKING:
 _UNKNOWN = 1
 
 
-class FittedTargetEncoding(FittedConverter):
+class FittedTargetEncoding(Tabled):
     """Means as a table [size of the index, n] float32."""
-
-    def __init__(self, source: Block, table: np.ndarray) -> None:
-        super().__init__()
-        self.source = source
-        self.table = table
-        made = fingerprint([source.name, list(table.shape), table.tobytes().hex()])[:16]
-        self.block = Block(f"{source.column}/vector/{made}", "vector", source.column, table.shape[1])
 
     def convert(self, arrays: Arrays) -> Arrays:
         """`value` [B, n] float32 and `present`."""
         return self.named(self.table[arrays[self.source.part("value")]], arrays)
 
-    def named(self, value: np.ndarray, arrays: Arrays) -> Arrays:
-        """The block's arrays with this `value`."""
-        return {
-            self.block.part("value"): value,
-            self.block.part("present"): arrays[self.source.part("present")],
-        }
-
     def export(self, graph: GraphBuilder) -> str:
         """One Gather."""
         return graph.node("Gather", [graph.constant(self.table), graph.take(self.source, "value")])
-
-    def checkpoint(self) -> dict[str, np.ndarray]:
-        """`table` [size, n]."""
-        return {"table": self.table}
 
 
 class TargetEncoding(Converter):
