@@ -27,6 +27,7 @@ from luban.store.home import Parts
 from luban.train.encode import TrainData
 from luban.train.run import choose_task
 from luban.train.run import train as train_models
+from luban.train.way import Tools
 from luban.train.write import Facts
 from luban.workshop import Workshop
 
@@ -156,9 +157,8 @@ def train(shop: Workshop, dataset: Dataset) -> Trained:
 
     def make(folder: Path, key: str) -> None:
         ledger = shop.home.ledger
-        keep = Parts(shop.home, key, shop.lease)
-        decide = partial(ledger.decide, key)
-        train_models(dataset, task, settings, facts, project.seed, folder, keep, decide, shop.watch, tune)
+        tools = Tools(settings, Parts(shop.home, key, shop.lease), partial(ledger.decide, key), shop.watch)
+        train_models(dataset, task, tools, facts, project.seed, folder, tune)
         (folder / "decisions.json").write_bytes(canonical({"train": ledger.decisions(key)}))
 
     return Trained(shop.kept("train", key, make), {"train": key})

@@ -92,7 +92,8 @@ class Memory:
         settings = TrainConfig.model_validate({"num_threads": 1, **config})
         facts = Facts("made", "tests", "A made table.")
         search = None if tune is None else TuneConfig.model_validate(tune)
-        return train(data, task_of(data, task), settings, facts, seed, out, self, self.decide, watch, search)
+        tools = Tools(settings, self, self.decide, watch)
+        return train(data, task_of(data, task), tools, facts, seed, out, search)
 
 
 def task_of(data: Dataset, task: str | Choice = "auto") -> Task:

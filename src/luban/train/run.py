@@ -20,15 +20,14 @@ from luban.errors import DataError
 from luban.models.base import Refusal
 from luban.tasks.base import Task
 from luban.train.again import Again, study
-from luban.train.candidate import Candidate, Decide, Spec
-from luban.train.config import TrainConfig
+from luban.train.candidate import Candidate, Spec
 from luban.train.folded import Folded
 from luban.train.imbalance import check, favour
 from luban.train.specs import family_of, specs
 from luban.train.tune.bench import Trials
 from luban.train.tune.config import TuneConfig
 from luban.train.tune.search import Search
-from luban.train.way import Keep, OneSplit, Tools, Watch, Way, attempt
+from luban.train.way import OneSplit, Tools, Way, attempt
 from luban.train.write import Facts, Final, write, write_judged
 
 LEAST_SHARE = 0.1
@@ -69,20 +68,17 @@ def _classes(dataset: Dataset, column: str) -> int | None:
 def train(
     dataset: Dataset,
     task: Task,
-    config: TrainConfig,
+    tools: Tools,
     facts: Facts,
     seed: int,
     out: Path,
-    keep: Keep,
-    decide: Decide,
-    watch: Watch,
     tune: TuneConfig | None = None,
 ) -> dict[str, Any]:
     """Train candidates and write into `out`: `bundle/`, `outputs.safetensors`, `checkpoint.safetensors`,
     `training.json`, after a refit `judged/`. Returns the training report. `tune`: a search whose trials are
     candidates too.
     """
-    tools = Tools(config, keep, decide, watch)
+    config = tools.config
     way: Way = OneSplit(dataset, task, seed, tools)
     if config.folds is not None:
         way = Folded(dataset, task, seed, config.folds, tools)
