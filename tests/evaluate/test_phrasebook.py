@@ -9,8 +9,42 @@ import pytest
 
 import luban
 from luban.evaluate.phrasebook import CHINESE, translated
+from luban.evaluate.report import data_facts
+
+from .sentences import sentences
 
 BLANK = re.compile(r"\{\w+\}")
+
+
+LATIN = re.compile(r"[A-Za-z]{2,}")
+NAMES = re.compile(
+    r"`[^`]*`|scikit-learn|McNemar|Wilson|Efron|Guo|naive-Bayes|ONNX|max_candidates|time_budget_s|GiB|pip install.*"
+)
+NEVER_REPORTED = {
+    "There is no target column.": "ends the run before there is a report",
+    "No task suits the target `7`: 7.": "ends the run",
+    "No model could be trained. 7.": "ends the run",
+    "`train.models` names no model.": "ends the run",
+    "step 7 of 7, loss 77": "progress, at the terminal while it trains",
+}
+
+
+def test_every_sentence_of_a_report_has_a_chinese_one() -> None:
+    found = sentences()
+    assert len(found) > 60, "the places where sentences stand are no longer found"
+    left = {
+        text: where
+        for text, where in found.items()
+        if text not in NEVER_REPORTED
+        and not _is_chinese(data_facts({"notes": [text]})["notes"][0] if where.startswith("prepare") else text)
+    }
+    assert not left, "sentences that a Chinese report would show in English"
+    assert set(NEVER_REPORTED) <= set(found), "an exemption that is no longer needed"
+
+
+def _is_chinese(text: str) -> bool:
+    """Whether nothing but names is left in Latin letters; what has no words of its own needs none."""
+    return not LATIN.search(NAMES.sub("", translated(text, "zh")))
 
 
 def test_every_phrase_is_said_somewhere() -> None:

@@ -121,6 +121,8 @@ def test_gates_stand_with_what_to_do() -> None:
         assert "G005" in text
         assert "Raise `p95_ms`." in text
     assert "Raise <code>p95_ms</code>." in report.to_html()
+    forced = report.model_copy(update={"forced": "A trial."})
+    assert forced.view.gate_verdict == "Released in spite of 1 of 2 gates. The reason given: A trial."
     assert report_on(classes(), gates=GATES[:1]).view.gate_verdict == "All gates are passed."
     assert "G001" not in report_on(classes(), gates=()).to_html()
 

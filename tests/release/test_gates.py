@@ -288,7 +288,7 @@ def test_a_gate_that_raises_has_failed_and_the_others_are_asked(
     assert [v.status for v in verdicts] == ["failed", "passed"]
     assert found in verdicts[0].found
     assert todo in verdicts[0].todo
-    with pytest.raises(ReleaseError, match="1 of 2 gates stands"):
+    with pytest.raises(ReleaseError, match="1 of 2 gates failed"):
         refuse(verdicts)
 
 

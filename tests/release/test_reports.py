@@ -11,6 +11,7 @@ import pytest
 from luban import lifecycle
 from luban.bundle.bundle import Bundle
 from luban.catalog import fingerprint
+from luban.cli.show import show_version
 from luban.errors import ConfigError, ReleaseError
 from luban.evaluate.report import Report
 from luban.project import load_project
@@ -51,6 +52,31 @@ def test_the_bundle_holds_its_reports(shop: Workshop) -> None:
     assert report.costs["p95_ms"] > 0
     assert (folder / "reports" / "report.html").read_text("utf-8") == report.to_html()
     assert Bundle.load(folder).identity == shop.registry.resolve("tickets").identity
+
+
+def test_a_forced_release_says_so_in_the_projects_language(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_project(tmp_path)
+    too_small = "language: zh\nbudget: {size_mb: 0.001}\n"
+    with pytest.raises(ReleaseError) as refused:
+        run(tmp_path, too_small)
+    assert refused.value.message.startswith("6 道关卡中有 1 道未通过，不能发布：\nG005 是否在预算之内？ 模型包为 ")
+    assert "请调高 `budget.size_mb`" in refused.value.message
+    assert "--force" in (refused.value.hint or "")
+    version = run(tmp_path, too_small, force="先试一试")
+    shop = Workshop.open(*load_project(tmp_path))
+    forced = "6 道关卡中有 1 道未通过，仍然发布。所给理由：先试一试"
+    folder = folder_of(shop, "1") / "reports"
+    for name in ("report.html", "report.md"):
+        text = (folder / name).read_text("utf-8")
+        assert forced in text
+        assert "不能发布" not in text
+    assert "先试一试" in (folder / "card.md").read_text("utf-8")
+    capsys.readouterr()
+    show_version(shop, version, False)
+    said = capsys.readouterr().out
+    assert forced in said
+    assert said.splitlines()[-2].startswith("tickets 第 1 版（champion），标识 ")
+    assert said.splitlines()[-1].startswith("报告：")
 
 
 def test_no_value_of_a_row_is_in_a_report(shop: Workshop) -> None:

@@ -132,18 +132,21 @@ def show_version(shop: Workshop, version: Version, as_json: bool) -> None:
     from luban.evaluate.terminal import render_terminal
 
     folder = shop.home.store.fetch(version.tree)
-    render_terminal(_report(folder))
-    aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
-    print(f"\n{version.name} version {version.number}{aliases}, identity {version.identity[:12]}")
-    if version.forced_reason:
-        print(f"released in spite of a failed gate: {version.forced_reason}")
-    print(f"report: {folder / 'reports' / 'report.html'}")
+    report = _report(folder, version)
+    render_terminal(report)
+    words = report.view.words
+    aliases = words["version_aliases"].format(names=words["comma"].join(version.aliases)) if version.aliases else ""
+    values = {"name": version.name, "number": version.number, "aliases": aliases, "identity": version.identity[:12]}
+    print("\n" + words["version_line"].format(**values))
+    print(words["version_report"].format(path=folder / "reports" / "report.html"))
 
 
-def _report(folder: Path) -> Report:
+def _report(folder: Path, version: Version) -> Report:
+    """The report as it was written, with the reason for which a failed gate was overruled, then or later."""
     from luban.evaluate.report import Report
 
     path = folder / "reports" / "report.json"
     if not path.is_file():
         raise BundleError(f"The bundle `{folder}` has no reports/report.json.", "Release the model again: `luban run`.")
-    return Report.model_validate_json(path.read_bytes())
+    report = Report.model_validate_json(path.read_bytes())
+    return report.model_copy(update={"forced": version.forced_reason or ""})

@@ -89,6 +89,16 @@ CHINESE: tuple[tuple[str, str], ...] = (
     ("there are no validation rows to choose on", "没有可供选择的验证行"),
     ("one row has no spread", "只有一行，没有离散程度"),
     ("there are no other rows", "没有其他行"),
+    ("there are no other rows that do not hang together", "没有其他彼此无关的行"),
+    ("all these rows hang together", "这些行彼此相关"),
+    ("the figure is the same in all rows", "所有行的数值都相同"),
+    (
+        "no part of the test rows has {count} rows or more and leaves others",
+        "测试行中没有哪一部分达到 {count} 行并且还留有其他行",
+    ),
+    ("it changes no row", "没有改变任何一行"),
+    ("no changed row got an answer", "改变后的行都没有得到答案"),
+    ("one row, or rows that all hang together, have no interval", "只有一行，或各行彼此相关，因此没有区间"),
     # the leaderboard
     ("max_candidates ({number}) reached", "已达 max_candidates（{number}）"),
     ("time_budget_s ({number}) spent", "time_budget_s（{number} 秒）已用完"),
@@ -158,6 +168,47 @@ CHINESE: tuple[tuple[str, str], ...] = (
         "输出层重新开始：原来有 {before} 个输出，现在有 {after} 个",
     ),
     ("{new} of {all} entries of `{column}` are new", "`{column}` 的 {all} 个条目中有 {new} 个是新的"),
+    ("it is of other rows or settings", "它属于其他行或其他设置"),
+    ("it is damaged ({error})", "它已损坏（{error}）"),
+    (
+        "Memory is too short to train on a single row (step {step}): {error}",
+        "内存不足，连一行也无法训练（第 {step} 步）：{error}",
+    ),
+    # what columns can give
+    ("a {kind} column gives {given}, not {wanted}", "{kind} 类型的列给出 {given}，不是 {wanted}"),
+    ("pixels and edges of a picture are scaled together, not by ranks", "图片的像素与边缘一起缩放，不按名次"),
+    (
+        "the converter {name} gives {given}, which {family} does not read",
+        "转换器 {name} 给出 {given}，{family} 不读取它",
+    ),
+    ("no column can feed the converter {name} ({reasons})", "没有列能供转换器 {name} 使用（{reasons}）"),
+    (
+        "Training rows must show at least two classes, but they all have the same.",
+        "训练行至少要有两个类别，但它们都属于同一个。",
+    ),
+    (
+        "`train.folds` must find two rows or more that do not hang together, but all are one unit.",
+        "`train.folds` 需要两行以上彼此无关的行，但所有行是一个整体。",
+    ),
+    # compression
+    ("There are no validation rows to judge it by.", "没有可供评判的验证行。"),
+    (
+        "before it was fitted again the model cannot be compressed, so that nothing says what is lost: {reason}",
+        "重新训练之前的模型无法压缩，因此无从知道损失多少：{reason}",
+    ),
+    (
+        "the graph has no product with at least {weights} float weights and no table of at least {values} values",
+        "图中没有至少含 {weights} 个浮点权重的乘法，也没有至少含 {values} 个值的表",
+    ),
+    ("it cannot be quantised: {error}", "无法量化：{error}"),
+    # gates that could not be asked
+    ("The gate could not be asked: {error}", "无法检查这道关卡：{error}"),
+    ("The gate itself broke: {error}", "这道关卡自身出错：{error}"),
+    (
+        "Mend what the error says, or leave this gate out of `release.gates`; report it if it is one of Luban's own.",
+        "请按错误信息改正，或从 `release.gates` 中去掉这道关卡；如果它是鲁班自带的，请报告。",
+    ),
+    ("The compressed bundle is refused. {message}", "压缩后的模型包未通过检查。{message}"),
 )  # fmt: skip
 
 
@@ -180,11 +231,17 @@ def translated(sentence: str, language: str) -> str:
 
 
 def _found(sentence: str, language: str) -> str | None:
+    """The sentence as the book has it; else without its full stop, or what stands behind a name and a colon."""
     for pattern, to in _patterns():
         found = pattern.fullmatch(sentence)
         if found is not None:
             return to.format(**{name: translated(value, language) for name, value in found.groupdict().items()})
-    return None
+    if sentence[:1].isupper() and sentence.endswith("."):
+        whole = _found(sentence[0].lower() + sentence[1:-1], language)
+        return None if whole is None else f"{whole}。"
+    about, colon, rest = sentence.partition(": ")
+    said = _found(rest, language) if colon else None
+    return None if said is None else f"{about}：{said}"
 
 
 @cache

@@ -37,6 +37,8 @@ class Report(Record):
     """What the model goes by, as a whole; empty where nothing was explained."""
     suspects: int | None = None
     """Labels of test rows that are probably wrong; None where that was not looked at."""
+    forced: str = ""
+    """Why it was released in spite of a failed gate; empty where none failed, and before a release."""
     language: Literal["en", "zh"] = "en"
 
     @property

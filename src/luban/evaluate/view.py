@@ -97,7 +97,10 @@ class View:
         failed = sum(gate["status"] == "failed" for gate in gates)
         if not gates:
             return self.say("gates_none")
-        return self.say("gates_some", failed=str(failed), all=str(len(gates))) if failed else self.say("gates_all")
+        counts = {"failed": str(failed), "all": str(len(gates))}
+        if failed and self.report.forced:
+            return self.say("gates_forced", reason=self.report.forced, **counts)
+        return self.say("gates_some", **counts) if failed else self.say("gates_all")
 
     @cached_property
     def others(self) -> list[str]:
@@ -247,7 +250,7 @@ class View:
     def _said(self, gate: dict[str, Any], what: str) -> str:
         """What a gate says, in this language where it says it by key."""
         says = gate.get("says", {}).get(what)
-        return wording.said(says, self.language) if says else str(gate[what])
+        return wording.said(says, self.language) if says else self.translated(str(gate[what]))
 
     @cached_property
     def cost_rows(self) -> list[Row]:

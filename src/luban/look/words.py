@@ -118,6 +118,7 @@ PHRASES: dict[Language, dict[str, str]] = {
 REASONS: tuple[tuple[str, str], ...] = (
     (r"long: (\S+) characters on average", "长文本：平均 {0} 个字符"),
     (r"(\S+) are numbers", "{0} 是数字"),
+    (r"(\S+) are numbers with the unit (\S+)", "{0} 是带单位 {1} 的数字"),
     (r"(\S+) different values in (\S+)", "{1} 行中有 {0} 个不同的值"),
     (r"the target has (\S+) distinct values(?: in (\S+) rows)?.*", "目标有 {0} 个不同的值"),
     (r"unique values, and named like an id", "值不重复，名字像编号"),

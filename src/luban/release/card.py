@@ -48,13 +48,13 @@ class Subject:
         return cls(manifest.task.kind, manifest.task.target, inputs, manifest.protocol, manifest.identity)
 
 
-def card(report: Report, subject: Subject, forced_reason: str | None = None) -> str:
-    """The model card as Markdown, in the report's language. `forced_reason`: why gates were overruled."""
+def card(report: Report, subject: Subject) -> str:
+    """The model card as Markdown, in the report's language."""
     view = report.view
     parts = [
         *_uses(view, subject),
         *_figures(view),
-        *_limits(view, forced_reason),
+        *_limits(view),
         *_data(view),
         *_trace(view, subject),
     ]
@@ -92,12 +92,12 @@ def _figures(view: View) -> Iterator[str]:
     yield view.coverage or ""
 
 
-def _limits(view: View, forced_reason: str | None) -> Iterator[str]:
+def _limits(view: View) -> Iterator[str]:
     yield f"## {view.words['card_limits']}"
-    yield "\n".join(f"- {sentence}" for sentence in limits(view, forced_reason))
+    yield "\n".join(f"- {sentence}" for sentence in limits(view))
 
 
-def limits(view: View, forced_reason: str | None = None) -> Iterator[str]:
+def limits(view: View) -> Iterator[str]:
     """Where the model is weak, or not measured, in sentences."""
     split = view.report.data.get("split", {})
     yield view.say("card_split", split=phrases.named(view, "by", str(split.get("by", "random"))))
@@ -114,8 +114,8 @@ def limits(view: View, forced_reason: str | None = None) -> Iterator[str]:
         yield view.say("card_sure", ece=shown(calibration["ece_after"]))
     yield from _closer(view)
     failed = [gate["code"] for gate in view.report.gates if gate["status"] == "failed"]
-    if failed and forced_reason:
-        yield view.say("card_forced", gates=", ".join(failed), reason=forced_reason)
+    if failed and view.report.forced:
+        yield view.say("card_forced", gates=view.words["comma"].join(failed), reason=view.report.forced)
     yield view.words["card_groups"]
     yield from phrases.notes(view)
 

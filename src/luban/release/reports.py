@@ -36,7 +36,11 @@ PERSONAL_REPORTS = (*ROW_REPORTS, RANGES)
 
 
 def report_of(
-    candidate: Candidate, verdicts: Sequence[Verdict], lineage: Mapping[str, Any], measured: Mapping[str, Any]
+    candidate: Candidate,
+    verdicts: Sequence[Verdict],
+    lineage: Mapping[str, Any],
+    measured: Mapping[str, Any],
+    forced_reason: str | None = None,
 ) -> Report:
     """The report on a candidate. `measured` is what `release.measure` found, or empty."""
     project = candidate.project
@@ -52,6 +56,7 @@ def report_of(
         lineage=dict(lineage),
         explanation=candidate.explanation or {},
         suspects=(candidate.errors or {}).get("num_suspects"),
+        forced=(forced_reason or "") if any(verdict.status == "failed" for verdict in verdicts) else "",
         language=project.get("language", "en"),
     )
 
@@ -65,7 +70,7 @@ def reports(
     forced_reason: str | None = None,
 ) -> dict[str, bytes]:
     """The files of `reports/`, name to bytes."""
-    report = report_of(candidate, verdicts, lineage, measured)
+    report = report_of(candidate, verdicts, lineage, measured, forced_reason)
     optional = {
         ERRORS: candidate.errors,
         "explanation.json": candidate.explanation,
@@ -79,7 +84,7 @@ def reports(
         "report.md": report.to_markdown().encode(),
         "report.html": report.to_html().encode(),
         **({WITH_ROWS: report.to_html(rows).encode()} if rows else {}),
-        "card.md": card(report, Subject.of(manifest), forced_reason).encode(),
+        "card.md": card(report, Subject.of(manifest)).encode(),
         "evaluation.json": canonical(candidate.evaluation),
         "training.json": canonical(candidate.training),
         RANGES: canonical(ranges(candidate.dataset)),

@@ -69,7 +69,7 @@ def publish(
     tree, audit_head = (known.tree, known.audit_head) if known is not None else ("", "")
     if known is None:
         if force is None:
-            refuse(verdicts)
+            refuse(verdicts, candidate.project.get("language", "en"))
         with home.store.scratch("release") as folder:
             audit_head = _write(candidate, verdicts, home, folder, force).audit_head
             tree = home.store.publish(folder)

@@ -15,6 +15,7 @@ import numpy as np
 
 from luban.catalog import Component
 from luban.evaluate import wording
+from luban.evaluate.phrasebook import translated
 
 if TYPE_CHECKING:
     from luban.bundle.bundle import Bundle
@@ -88,6 +89,13 @@ class Verdict:
         said = {"found": found, "todo": todo}
         says = {name: [one.to_json() for one in _list(what)] for name, what in said.items() if _list(what)}
         return cls(gate.code, gate.title, status, english(found), english(todo), says)
+
+    def told(self, what: Literal["found", "todo"], language: wording.Language) -> str:
+        """What was found, or what to do, in a language; a sentence of a plug-in's as it was said."""
+        says = self.says.get(what)
+        if says:
+            return wording.said(says, language)
+        return translated(self.found if what == "found" else self.todo, language)
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as plain JSON."""

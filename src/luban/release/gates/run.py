@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from luban.catalog import GATES, Choice
 from luban.errors import LubanError, ReleaseError
+from luban.evaluate import wording
 from luban.release.gates.base import Case, Gate, Verdict
 
 
@@ -45,14 +46,17 @@ def failed(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return [verdict for verdict in verdicts if verdict.status == "failed"]
 
 
-def refuse(verdicts: Sequence[Verdict]) -> None:
+def refuse(verdicts: Sequence[Verdict], language: wording.Language = "en") -> None:
     """Raise ReleaseError naming each failed gate with what was found and what to do; return if there is none."""
     stopped = failed(verdicts)
     if not stopped:
         return
-    lines = [f"{v.code} {v.title} {v.found}\n  → {v.todo}" for v in stopped]
-    count = f"{len(stopped)} of {len(verdicts)} gates {'stands' if len(stopped) == 1 else 'stand'}"
-    raise ReleaseError(
-        f"{count} in the way of this release:\n" + "\n".join(lines),
-        'Mend it and run again, or release in spite of it with a reason that is kept: --force "…".',
-    )
+    words = wording.words(language)
+    said = words["gates_stop"].format(failed=len(stopped), all=len(verdicts))
+    lines = [_line(verdict, language) for verdict in stopped]
+    raise ReleaseError("\n".join([said, *lines]), words["gates_stop_todo"])
+
+
+def _line(verdict: Verdict, language: wording.Language) -> str:
+    title = wording.GATE_TITLES[language].get(verdict.code, verdict.title)
+    return f"{verdict.code} {title} {verdict.told('found', language)}\n  → {verdict.told('todo', language)}"

@@ -149,8 +149,11 @@ class Search:
             others = [one.rungs[len(losses)] for one in self._told if len(one.rungs) > len(losses)]
             losses.append(found.loss)
             if not goes_on(found.loss, others):
-                why = f"{about}: loss {found.loss:.4f} on {named(share)} of the rows, not in the best third of "
-                self._end(name, choice, values, ("pruned", f"{why}{len(others) + 1}"), None, losses, cost)
+                why = (
+                    f"{about}: loss {found.loss:.4f} on {named(share)} of the rows, "
+                    f"not in the best third of {len(others) + 1}"
+                )
+                self._end(name, choice, values, ("pruned", why), None, losses, cost)
                 return
 
     def _end(
