@@ -4,7 +4,8 @@ VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check
 EXTRAS := train,neural,tune,ray,image
 # A process for each core, at most four; a file's tests stay together, in their order, so that they share what they made.
-TESTS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# What is skipped says why.
+TESTS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -rs
 
 .PHONY: demo test check bench lowest clean
 demo: $(VENV)/.train
