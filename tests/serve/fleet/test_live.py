@@ -67,11 +67,18 @@ def test_a_bad_version_is_refused_and_the_old_one_stays(
     assert client.get("/ready").json()["newest_refused"] is None
 
 
-def test_a_ledger_that_is_away_for_a_while(client: httpx.Client, origin: HandOrigin) -> None:
-    origin.error = StoreError("The ledger cannot be reached.")
-    until(lambda: client.get("/ready").json()["newest_refused"] == "The ledger cannot be reached.")
-    origin.error = RuntimeError("a driver's own error")
-    until(lambda: "a driver's own error" in (client.get("/ready").json()["newest_refused"] or ""))
+def test_a_ledger_that_is_away_for_a_while(
+    client: httpx.Client, origin: HandOrigin, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Callers learn that it is away, the log where it is."""
+    for error, told in (
+        (StoreError("postgresql://somebody@inside is away."), "The ledger or the store cannot be read now"),
+        (RuntimeError("what a driver says of somebody@inside"), "Looking for a new version failed: RuntimeError."),
+    ):
+        origin.error = error
+        until(lambda told=told: told in (client.get("/ready").json()["newest_refused"] or ""))
+        assert "inside" not in client.get("/v1/models").text
+        assert str(error) in caplog.records[-1].fields["reason"]  # type: ignore[attr-defined]
     origin.version, origin.error = 2, None
     until(lambda: client.get("/ready").json()["version"] == 2)
 

@@ -13,16 +13,21 @@ from luban.serve.learning import clerk as module
 from luban.serve.learning.clerk import Clerk
 
 
-def test_work_is_done_and_its_faults_are_said() -> None:
+def test_work_is_done_and_its_faults_are_said(caplog: pytest.LogCaptureFixture) -> None:
     def broken() -> int:
-        raise StoreError("it is locked")
+        raise StoreError("postgresql://somebody@inside/ledger is locked")
 
     async def run() -> None:
         clerk = Clerk()
         assert await clerk.do(lambda: 7) == 7
-        with pytest.raises(Problem, match="it is locked") as refused:
-            await clerk.do(broken)
+        for _ in range(2):
+            with pytest.raises(Problem, match="cannot be used now") as refused:
+                await clerk.do(broken)
+            assert "inside" not in refused.value.detail + refused.value.todo
         assert refused.value.status == 503
+        told = [record for record in caplog.records if record.message == "ledger cannot be used"]
+        assert len(told) == 1, "once until it changes"
+        assert "somebody@inside" in told[0].fields["reason"]  # type: ignore[attr-defined]
         assert refused.value.headers["retry-after"]
         with pytest.raises(ZeroDivisionError):
             await clerk.do(lambda: 1 // 0)

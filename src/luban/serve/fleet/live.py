@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from luban.errors import BundleError, LubanError, ServeError
+from luban.errors import BundleError, LubanError, ServeError, StoreError
 from luban.serve.fleet.memory import MB, Memory
 from luban.serve.fleet.origins import AliasOrigin, FolderOrigin, Lineup, Origin, Wanted
 from luban.serve.fleet.routing import Routing
@@ -46,7 +46,9 @@ class LiveBundle:
         memory: Memory | None = None,
     ) -> None:
         self.reason = "Nothing was looked for yet."
-        """Why nothing, or not the newest, is served; "" if all is well."""
+        """Why nothing, or not the newest, is served; "" if all is well. Callers may see it: where ledger and store are
+        stands in the log alone."""
+        self._said = ""
         self.num_loaded = 0
         self.num_refused = 0
         self.identity: str | None = None
@@ -115,7 +117,8 @@ class LiveBundle:
             try:
                 self.check()
             except Exception as error:  # The thread must outlive whatever a database driver raises.
-                self._say(f"Looking for a new version failed: {type(error).__name__}: {error}", error)
+                said = f"Looking for a new version failed: {type(error).__name__}"
+                self._say(f"{said}: {error}", error, f"{said}.")
 
     def check(self, lazily: bool = False) -> None:
         """Look once, and exchange what answers if something else is wanted.
@@ -134,7 +137,7 @@ class LiveBundle:
                     return
             folders = self._fetched(lineup)
         except (LubanError, OSError) as error:
-            self._say(_words(error))
+            self._say(_words(error), told=for_callers(error))
             return
         if lazily and not self._fits(folders):
             self.shelf.lineup, self.identity, self.reason = lineup, lineup.arms[0].wanted.identity, ""
@@ -199,7 +202,7 @@ class LiveBundle:
                     self._refuse(wanted, error)
                     return False
                 except (LubanError, OSError) as error:
-                    self._say(_words(error))
+                    self._say(_words(error), told=for_callers(error))
                     return False
                 fresh += served.cost_bytes
             return self._exchange(lineup, held)
@@ -245,11 +248,18 @@ class LiveBundle:
         what = f"Version {wanted.version} of `{wanted.name}`" if wanted.version is not None else "The bundle"
         self._say(f"{what} is refused: {_words(error)}{kept}", error.__cause__)
 
-    def _say(self, reason: str, error: BaseException | None = None) -> None:
-        """Keep and log why things are not well, once until it changes."""
-        if reason != self.reason:
-            self.reason = reason
+    def _say(self, reason: str, error: BaseException | None = None, told: str = "") -> None:
+        """Keep and log why things are not well, once until it changes; `told`: what callers may see of it."""
+        if reason != self._said or self.reason != (told or reason):
+            self._said, self.reason = reason, told or reason
             LOG.warning("model not loaded", extra={"fields": {"reason": reason}}, exc_info=error)
+
+
+def for_callers(error: Exception) -> str:
+    """What callers may see of an error, on one line: not where ledger and store are, and as whom they are asked."""
+    if isinstance(error, StoreError | OSError):
+        return "The ledger or the store cannot be read now; the server's log says why."
+    return _words(error)
 
 
 def _words(error: Exception) -> str:

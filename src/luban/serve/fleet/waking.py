@@ -7,18 +7,21 @@ failed is not tried again for a moment, so that many questions do not become man
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
 from luban.errors import ReleaseError
+from luban.serve.fleet.live import for_callers
 from luban.serve.http.problems import Problem
 
 if TYPE_CHECKING:
     from luban.serve.fleet.live import LiveBundle
     from luban.serve.fleet.routing import Routing
 
+LOG = logging.getLogger("luban.serve")
 LATER = {"retry-after": "1"}
 NUM_THREADS = 4
 PAUSE_S = 1.0
@@ -68,10 +71,11 @@ class Waking:
         if error is None:
             future.set_result(loaded.result())
             return
-        words = " ".join(str(error).split())
+        words = for_callers(error) if isinstance(error, Exception) else type(error).__name__
         if isinstance(error, ReleaseError):
             problem = Problem("no-such-version", words, "Ask without a version, or for one that there is.")
         else:
+            LOG.warning("model not loaded", extra={"fields": {"model": key[0], "reason": str(error)}})
             problem = Problem("no-model", words, "Look at /v1/models; release the model again.", None, LATER)
             now = time.monotonic()
             self._failed = {one: until for one, until in self._failed.items() if until[0] > now}
