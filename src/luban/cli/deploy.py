@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from luban.cli.options import AsJson, ProjectPath, Sets
+from luban.cli.options import AsJson, ProjectPath, Sets, grouped
 
 if TYPE_CHECKING:
     from luban.deploy.base import Deployment, Target
@@ -140,13 +141,21 @@ def _champion(shop: Workshop) -> Path:
     return shop.home.store.fetch(version.tree)
 
 
+@dataclass(frozen=True)
+class Expected:
+    """The load, what it must keep, and prices; what is left out is as `deploy.plan` has it."""
+
+    rps: Annotated[float | None, typer.Option(help="Requests a second at the busiest time.")] = None
+    p95_ms: Annotated[float | None, typer.Option(help="Time within which 95 of 100 are answered.")] = None
+    trial_s: Annotated[float | None, typer.Option(help="Seconds that each rate is tried for.")] = None
+    core_hour: Annotated[float | None, typer.Option(help="Price of one core for an hour.")] = None
+    gib_hour: Annotated[float | None, typer.Option(help="Price of one GiB of memory for an hour.")] = None
+
+
 @app.command()
+@grouped
 def plan(
-    rps: Annotated[float | None, typer.Option(help="Requests a second at the busiest time.")] = None,
-    p95_ms: Annotated[float | None, typer.Option(help="Time within which 95 of 100 are answered.")] = None,
-    trial_s: Annotated[float | None, typer.Option(help="Seconds that each rate is tried for.")] = None,
-    core_hour: Annotated[float | None, typer.Option(help="Price of one core for an hour.")] = None,
-    gib_hour: Annotated[float | None, typer.Option(help="Price of one GiB of memory for an hour.")] = None,
+    expected: Expected,
     project: ProjectPath = HERE,
     sets: Sets = None,
     bundle: Annotated[
@@ -163,9 +172,8 @@ def plan(
 
     shop = open_workshop(project, sets)
     folder = bundle if bundle is not None else _champion(shop)
-    said = {"rps": rps, "p95_ms": p95_ms, "trial_s": trial_s, "core_hour": core_hour, "gib_hour": gib_hour}
     settings = shop.project.deploy.plan.model_dump() | {
-        name: value for name, value in said.items() if value is not None
+        name: value for name, value in vars(expected).items() if value is not None
     }
     config = _sized(settings)
     if not as_json:

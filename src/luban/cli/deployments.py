@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from luban.cli.options import AsJson, ProjectPath, open_workshop
+from luban.cli.options import AsJson, ProjectPath, grouped, open_workshop
 from luban.errors import ConfigError, plain
 
 if TYPE_CHECKING:
@@ -68,57 +69,62 @@ def shadow(
     _said(deployments.set_shadows(name, numbers, shop.actor), as_json)
 
 
-@app.command()
-def canary(
-    which: Which,
-    project: ProjectPath = HERE,
-    model: Model = "",
-    steps: Annotated[str | None, typer.Option(help="Shares one after the other: 0.05,0.25,0.5.")] = None,
-    step_s: Annotated[float | None, typer.Option(help="Seconds that a step lasts at least.")] = None,
-    min_requests: Annotated[int | None, typer.Option(help="Requests that it answers in a step at least.")] = None,
-    max_error_rate: Annotated[float | None, typer.Option(help="Share of failed requests that it may have.")] = None,
-    max_latency_ratio: Annotated[float | None, typer.Option(help="How many times slower it may be.")] = None,
+@dataclass(frozen=True)
+class CanaryOptions:
+    """When a canary steps up, and what it must hold; what is left out is as `CanaryRule` has it."""
+
+    steps: Annotated[str | None, typer.Option(help="Shares one after the other: 0.05,0.25,0.5.")] = None
+    step_s: Annotated[float | None, typer.Option(help="Seconds that a step lasts at least.")] = None
+    min_requests: Annotated[int | None, typer.Option(help="Requests that it answers in a step at least.")] = None
+    max_error_rate: Annotated[float | None, typer.Option(help="Share of failed requests that it may have.")] = None
+    max_latency_ratio: Annotated[float | None, typer.Option(help="How many times slower it may be.")] = None
     quality: Annotated[
         Literal["off", "known", "required"] | None, typer.Option(help="What truth decides: off, known or required.")
-    ] = None,
-    min_truths: Annotated[int | None, typer.Option(help="Judged answers that make its quality known.")] = None,
-    promote: Annotated[bool, typer.Option("--promote", help="Make it champion once all steps have held.")] = False,
-    as_json: AsJson = False,
+    ] = None
+    min_truths: Annotated[int | None, typer.Option(help="Judged answers that make its quality known.")] = None
+    promote: Annotated[bool, typer.Option("--promote", help="Make it champion once all steps have held.")] = False
+
+
+@app.command()
+@grouped
+def canary(
+    which: Which, project: ProjectPath = HERE, model: Model = "", *, rule: CanaryOptions, as_json: AsJson = False
 ) -> None:
     """Let a version step up by itself while it holds, and go back by itself if it does not."""
     from luban.release.rollout import CanaryRule
 
-    said: dict[str, Any] = {"step_s": step_s, "min_requests": min_requests, "max_error_rate": max_error_rate}
-    said |= {"max_latency_ratio": max_latency_ratio, "quality": quality, "min_truths": min_truths}
-    said |= {"steps": None if steps is None else steps.split(","), "promote": promote or None}
-    rule = _ruled(CanaryRule, said)
+    steps = None if rule.steps is None else rule.steps.split(",")
+    found = _ruled(CanaryRule, {**vars(rule), "steps": steps, "promote": rule.promote or None})
     shop, deployments, name = _opened(project, model)
-    _said(deployments.start_canary(name, _number(shop, name, which), rule, shop.actor), as_json)
+    _said(deployments.start_canary(name, _number(shop, name, which), found, shop.actor), as_json)
+
+
+@dataclass(frozen=True)
+class TrialOptions:
+    """What an A/B test compares, and how surely; what is left out is as `TestRule` has it."""
+
+    share: Annotated[float | None, typer.Option(help="The challenger's share of the questions.")] = None
+    metric: Annotated[str | None, typer.Option(help="accuracy, error, or the name of a business figure.")] = None
+    smaller_is_better: Annotated[
+        bool, typer.Option("--smaller-is-better", help="For a business figure that should be small.")
+    ] = False
+    alpha: Annotated[float | None, typer.Option(help="Probability of a false alarm, over all looks.")] = None
+    min_units: Annotated[int | None, typer.Option(help="Known outcomes that each side must have.")] = None
+    promote: Annotated[bool, typer.Option("--promote", help="Make the challenger champion once better.")] = False
 
 
 @app.command("test")
+@grouped
 def compare(
-    which: Which,
-    project: ProjectPath = HERE,
-    model: Model = "",
-    share: Annotated[float | None, typer.Option(help="The challenger's share of the questions.")] = None,
-    metric: Annotated[str | None, typer.Option(help="accuracy, error, or the name of a business figure.")] = None,
-    smaller_is_better: Annotated[
-        bool, typer.Option("--smaller-is-better", help="For a business figure that should be small.")
-    ] = False,
-    alpha: Annotated[float | None, typer.Option(help="Probability of a false alarm, over all looks.")] = None,
-    min_units: Annotated[int | None, typer.Option(help="Known outcomes that each side must have.")] = None,
-    promote: Annotated[bool, typer.Option("--promote", help="Make the challenger champion once better.")] = False,
-    as_json: AsJson = False,
+    which: Which, project: ProjectPath = HERE, model: Model = "", *, rule: TrialOptions, as_json: AsJson = False
 ) -> None:
     """A/B test a version against the champion; it may be looked at as often as you like."""
     from luban.release.rollout import TestRule
 
-    said: dict[str, Any] = {"share": share, "metric": metric, "alpha": alpha, "min_units": min_units}
-    said |= {"smaller_is_better": smaller_is_better or None, "promote": promote or None}
-    rule = _ruled(TestRule, said)
+    flags = {"smaller_is_better": rule.smaller_is_better or None, "promote": rule.promote or None}
+    found = _ruled(TestRule, {**vars(rule), **flags})
     shop, deployments, name = _opened(project, model)
-    _said(deployments.start_test(name, _number(shop, name, which), rule, shop.actor), as_json)
+    _said(deployments.start_test(name, _number(shop, name, which), found, shop.actor), as_json)
 
 
 @app.command()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from luban.cli.options import AsJson, ProjectPath
+from luban.cli.options import AsJson, ProjectPath, grouped
 from luban.errors import ConfigError, plain
 
 if TYPE_CHECKING:
@@ -23,28 +24,51 @@ def register(app: typer.Typer) -> None:
     app.command()(explain)
 
 
+@dataclass(frozen=True)
+class GivenRows:
+    """The rows to explain; none: those that the bundle carries."""
+
+    rows: Annotated[str | None, typer.Option("--rows", help="File, folder, glob or URL of rows.")] = None
+    row: Annotated[list[str] | None, typer.Option("--row", help="One row as JSON. May be repeated.")] = None
+    num_rows: Annotated[
+        int | None, typer.Option("--num-rows", help="Rows of the file that are looked at: 5, of the model 1000.", min=1)
+    ] = None
+
+
+@dataclass(frozen=True)
+class How:
+    """The method, and what it is asked."""
+
+    method: Annotated[str, typer.Option("--method", help="How: see the table of methods.")] = "shapley"
+    asked: Annotated[str | None, typer.Option("--class", help="Class to explain; else the predicted one.")] = None
+    options: Annotated[
+        list[str] | None, typer.Option("--option", help="Setting of the method: --option coalitions=4096.")
+    ] = None
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", help="Folder that training left, for methods that need gradients.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How what was found is shown."""
+
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with marked texts.")] = None
+    language: Annotated[Literal["en", "zh"] | None, typer.Option("--language", help="Language of what is shown.")] = (
+        None
+    )
+    as_json: AsJson = False
+
+
+@grouped
 def explain(
     bundle: Annotated[Path | None, typer.Argument(help="A bundle's folder, in place of a project.")] = None,
     project: ProjectPath = HERE,
     model: Annotated[str, typer.Option("--model", help="Version or alias of the project's model.")] = "champion",
-    rows: Annotated[str | None, typer.Option("--rows", help="File, folder, glob or URL of rows.")] = None,
-    row: Annotated[list[str] | None, typer.Option("--row", help="One row as JSON. May be repeated.")] = None,
-    num_rows: Annotated[
-        int | None, typer.Option("--num-rows", help="Rows of the file that are looked at: 5, of the model 1000.", min=1)
-    ] = None,
-    method: Annotated[str, typer.Option("--method", help="How: see the table of methods.")] = "shapley",
-    asked: Annotated[str | None, typer.Option("--class", help="Class to explain; else the predicted one.")] = None,
-    options: Annotated[
-        list[str] | None, typer.Option("--option", help="Setting of the method: --option coalitions=4096.")
-    ] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", help="Folder that training left, for methods that need gradients.")
-    ] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write a page with marked texts.")] = None,
-    language: Annotated[
-        Literal["en", "zh"] | None, typer.Option("--language", help="Language of what is shown.")
-    ] = None,
-    as_json: AsJson = False,
+    *,
+    given: GivenRows,
+    how: How,
+    shown: Shown,
 ) -> None:
     """Say why a model answers as it does: which words, numbers and columns speak for it or against it."""
     from luban.catalog import EXPLAINERS
@@ -52,22 +76,24 @@ def explain(
     from luban.explain import explain as explained
 
     loaded = load_bundle(project, model, bundle)
-    settings = _checked(method, _settings(options or []))
-    most = num_rows or (ROWS if EXPLAINERS.resolve(method).explains == "row" else ROWS_OF_MODEL)
-    given, others = _rows(loaded, rows, row or [], most)
-    found = explained(loaded, given, method, asked=asked, settings=settings, checkpoint=checkpoint, others=others)
-    words = language or _language(project, bundle)
-    if html is not None:
+    settings = _checked(how.method, _settings(how.options or []))
+    most = given.num_rows or (ROWS if EXPLAINERS.resolve(how.method).explains == "row" else ROWS_OF_MODEL)
+    rows, others = _rows(loaded, given.rows, given.row or [], most)
+    found = explained(
+        loaded, rows, how.method, asked=how.asked, settings=settings, checkpoint=how.checkpoint, others=others
+    )
+    words = shown.language or _language(project, bundle)
+    if shown.html is not None:
         from luban.explain.page import page
 
-        html.write_text(page(found, loaded.manifest.name, words), "utf-8")
-        typer.echo(f"wrote {html}", err=True)
-    if as_json:
+        shown.html.write_text(page(found, loaded.manifest.name, words), "utf-8")
+        typer.echo(f"wrote {shown.html}", err=True)
+    if shown.as_json:
         from luban.cli.said import emit
 
         for finding in found:
             emit(finding.to_json())
-    elif html is None:
+    elif shown.html is None:
         from luban.explain.terminal import render
 
         render(found, words)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from luban.cli.options import AsJson, ProjectPath, Sets
+from luban.cli.options import AsJson, ProjectPath, Sets, grouped
 from luban.errors import ConfigError, plain
 
 if TYPE_CHECKING:
@@ -27,6 +28,19 @@ def register(app: typer.Typer) -> None:
     app.command()(serve)
 
 
+@dataclass(frozen=True)
+class Listening:
+    """Where it listens, by how many processes, and to whom."""
+
+    host: Annotated[str | None, typer.Option(help="Address to listen on; others than loopback need LUBAN_API_KEY.")] = (
+        None
+    )
+    port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one.")] = None
+    workers: Annotated[int | None, typer.Option(help="Processes that answer on one socket.", min=1)] = None
+    no_key: Annotated[bool, typer.Option("--no-key", help="Answer everybody, although no API key is set.")] = False
+
+
+@grouped
 def serve(
     project: ProjectPath = HERE,
     sets: Sets = None,
@@ -36,25 +50,15 @@ def serve(
     model: Annotated[
         list[str] | None, typer.Option("--model", help="A released model, in place of serve.models. May be repeated.")
     ] = None,
-    host: Annotated[
-        str | None, typer.Option(help="Address to listen on; others than loopback need LUBAN_API_KEY.")
-    ] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that answer on one socket.", min=1)] = None,
-    no_key: Annotated[bool, typer.Option("--no-key", help="Answer everybody, although no API key is set.")] = False,
+    *,
+    listening: Listening,
     as_json: AsJson = False,
 ) -> None:
     """Serve the project's champion: POST /v1/predict, /health, /ready, /openapi.json, /metrics."""
     # Arrow's own allocator keeps what it took; the system's gives it back when a bundle has been loaded.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
-    said = {
-        "host": host,
-        "port": port,
-        "workers": workers,
-        "no_key": no_key or None,
-        "models": tuple(model) if model else None,
-    }
+    said = {**vars(listening), "no_key": listening.no_key or None, "models": tuple(model) if model else None}
     changes: dict[str, object] = {name: value for name, value in said.items() if value is not None}
     if bundle and model:
         raise ConfigError("--bundle and --model exclude each other.", "Serve folders, or models of the project.")
