@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,16 +19,21 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from luban.errors import ServeError
+from luban.policy.rules import Actor
 from luban.serve.config import ServeConfig
 from luban.serve.guards.auth import AuthConfig, OidcConfig
 from luban.serve.guards.door import Door
+from luban.serve.guards.keyring import Keyring, NewKey
 from luban.serve.guards.keys import Keys
 from luban.serve.guards.oidc import Oidc
 from luban.serve.guards.once import Memory
+from luban.serve.guards.provider import Provider as ProviderAsked
 from luban.serve.http.problems import NotYet, Problem
 from luban.serve.question import Caller
 from luban.serve.server import serving
-from waiting import Clock
+from luban.store.ledger import Ledger
+from waiting import BOUND_S, Clock, until
 
 from ..conftest import FakeBundle, HandOrigin
 
@@ -309,6 +316,71 @@ def test_a_token_that_was_let_in_is_forgotten_when_it_ends(provider: Provider, m
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 306)
     assert "has expired" in refused(door, token)
+
+
+def test_a_key_that_was_taken_back_lets_nobody_in_for_long(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    door = door_of(provider, refresh_s=0.001, min_refresh_s=0.001)
+    token = provider.token()
+    assert enter(door, token)
+    provider.keys = {"new": OTHER_RSA}
+    until(lambda: (door.check(), provider.num_fetched > 1)[1])
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 61)
+    with pytest.raises(Problem, match="signed by a key that the provider does not have"):
+        enter(door, token)
+
+
+def test_a_provider_that_drips_is_given_up() -> None:
+    """Each byte that comes begins the socket's own limit anew."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+                for _ in range(3000):
+                    connection.sendall(b" ")
+                    time.sleep(0.01)
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        given = {"issuer": url, "jwks_url": f"{url}/keys", "audience": AUDIENCE, "roles": {"apps": "caller"}}
+        with pytest.raises(ServeError, match="it came too slowly"):
+            ProviderAsked(OidcConfig.model_validate({**given, "timeout_s": 0.1})).keys()
+        dripping.join()
+
+
+def test_a_provider_that_hangs_keeps_no_revoked_key_alive(provider: Provider, tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db")
+    ring, hangs, go_on = Keyring(ledger), threading.Event(), threading.Event()
+    key, record = ring.create(NewKey("app"), Actor("ada"))
+    oidc = Oidc(config_of(provider))
+    door = Door(Keys(), ring, oidc, poll_s=0.02)
+    door.start()
+
+    def renew() -> None:
+        hangs.set()
+        go_on.wait(BOUND_S)
+
+    oidc.renew = renew  # type: ignore[method-assign]
+    try:
+        assert hangs.wait(BOUND_S)
+        assert door.enter("", key)
+        ring.revoke(record.id, Actor("ada"))
+
+        def is_refused() -> bool:
+            with contextlib.suppress(Problem):
+                door.enter("", key)
+                return False
+            return True
+
+        until(is_refused)
+    finally:
+        go_on.set()
+        door.close()
+        ledger.close()
 
 
 @pytest.mark.parametrize("shared", [False, True])

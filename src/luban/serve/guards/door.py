@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("luban.serve")
 MAX_SEEN = 10_000
+STOP_S = 2.0
+"""How long a server that stops waits for each look; a ledger or provider may hold that up for longer."""
 MAX_HEADER = 16 * 1024
 STRANGER = Caller("anybody", "caller")
 """Who asks where `no_key` opens a server to others than this machine."""
@@ -86,8 +88,9 @@ class Door:
         self._everybody = everybody
         self._clock = Clock()
         self._known = _Known(read=keyring is None)
+        self._reasons = {self._read_keys: "", self._renew: ""}
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     @classmethod
     def open(
@@ -122,20 +125,27 @@ class Door:
     def start(self) -> None:
         """Look once, then go on looking in a thread."""
         self.check()
-        if self._keyring is not None or self._oidc is not None:
-            self._thread = threading.Thread(target=self._poll, name="luban-door", daemon=True)
-            self._thread.start()
+        # Two threads: a key that was revoked must not wait for a provider that is slow.
+        for look, wanted in ((self._read_keys, self._keyring is not None), (self._renew, self._oidc is not None)):
+            if wanted:
+                thread = threading.Thread(target=self._poll, args=(look,), name="luban-door", daemon=True)
+                thread.start()
+                self._threads.append(thread)
 
     def close(self) -> None:
         """Stop looking."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join(5)
+        for thread in self._threads:
+            thread.join(STOP_S)
 
     def check(self) -> None:
         """Read the keys of the ledger and, where it is time, of the provider of tokens."""
-        found = [self._looked(self._read), self._looked(self._oidc.renew) if self._oidc is not None else ""]
-        reason = " ".join(filter(None, found))
+        for look in self._reasons:
+            self._look(look)
+
+    def _look(self, look: Callable[[], None]) -> None:
+        self._reasons[look] = _looked(look)
+        reason = " ".join(filter(None, self._reasons.values()))
         if reason and reason != self.reason:
             LOG.warning("keys not read", extra={"fields": {"reason": reason}})
         self.reason = reason
@@ -188,26 +198,31 @@ class Door:
         until = math.inf if record.expires is None else record.expires
         return Caller(record.name, record.role, record.models, record.id), until
 
-    def _poll(self) -> None:
+    def _poll(self, look: Callable[[], None]) -> None:
         while not self._stop.wait(self._poll_s):
-            self.check()
+            self._look(look)
 
-    def _read(self) -> None:
+    def _renew(self) -> None:
+        if self._oidc is not None:
+            self._oidc.renew()
+
+    def _read_keys(self) -> None:
         if self._keyring is None:
             return
         records = self._keyring.records()
         if not self._known.read or records != self._known.records:
             self._known = _Known(records)
 
-    def _looked(self, look: Callable[[], None]) -> str:
-        """Why it failed, on one line; the thread must outlive whatever a database driver raises."""
-        try:
-            look()
-        except (LubanError, OSError) as error:
-            return " ".join(str(error).split())
-        except Exception as error:
-            return f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return ""
+
+def _looked(look: Callable[[], None]) -> str:
+    """Why it failed, on one line; the thread must outlive whatever a database driver raises."""
+    try:
+        look()
+    except (LubanError, OSError) as error:
+        return " ".join(str(error).split())
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return ""
 
 
 def refused(detail: str, todo: str = "Send `Authorization: Bearer KEY` or `X-API-Key: KEY`.") -> Problem:

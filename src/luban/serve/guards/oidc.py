@@ -4,7 +4,8 @@ Decided here: only public-key signatures, and only the algorithms that are confi
 confusion are refused before a key is looked at); `exp`, `iat`, `iss`, `aud`, `sub` are required, `nbf` is kept;
 a token without a role that is mapped is refused. The provider's keys are fetched by the door's thread, and anew
 where a token names one that is unknown, at most every `min_refresh_s`; those that ask wait for it, the event loop
-does not. Keys that cannot be fetched again go on being used for `keep_s`, then nobody is let in.
+does not. Keys that cannot be fetched again go on being used for `keep_s`, then nobody is let in. A key that the
+provider took back lets nobody in once that was fetched, `REMEMBERED_S` later at the latest.
 
 What a bearer token can do: whoever holds it is its subject, until it expires; a copy cannot be told from the
 original. `one_time` lets each `jti` in once. Without it, take short lives (`max_age_s`) and TLS.
@@ -30,6 +31,8 @@ from luban.serve.http.problems import NotYet, Problem
 from luban.serve.question import Caller
 
 LOG = logging.getLogger("luban.serve")
+REMEMBERED_S = 60.0
+"""How long a token that was let in is not looked at again: so long one may come in whose key the provider took back."""
 MAX_TIME = 1e12
 """Seconds since 1970 beyond which a time is none."""
 _REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
@@ -89,7 +92,7 @@ class Oidc:
         until = self._in_time(claims)
         caller = self._caller(claims)
         if self._once is None:
-            return caller, until
+            return caller, min(until, self._clock.now() + REMEMBERED_S)
         jti = claims.get("jti")
         if not isinstance(jti, str) or not jti:
             raise _invalid("The token has no `jti`, without which it cannot be let in once.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -69,13 +70,22 @@ class Provider:
     def _get(self, url: str) -> Mapping[str, Any]:
         try:
             with self._opener.open(url, timeout=self._config.timeout_s) as response:
-                data = response.read(MAX_BYTES + 1)
+                data = self._read(response)
             found = json.loads(data) if len(data) <= MAX_BYTES else None
         except (OSError, ValueError, urllib.error.URLError) as error:
             raise ServeError(f"Cannot read {url}: {error}.") from None
         if not isinstance(found, dict):
             raise ServeError(f"{url} did not answer with a JSON object of at most {MAX_BYTES} bytes.")
         return found
+
+    def _read(self, response: Any) -> bytes:
+        """The body, in `timeout_s` altogether: the socket's own limit begins anew with each byte that drips in."""
+        end, data = time.monotonic() + self._config.timeout_s, bytearray()
+        while len(data) <= MAX_BYTES and (piece := response.read1(MAX_BYTES + 1)):
+            data += piece
+            if time.monotonic() > end:
+                raise TimeoutError("it came too slowly")
+        return bytes(data)
 
 
 def _algorithm(key: Any, allowed: tuple[str, ...]) -> str | None:
