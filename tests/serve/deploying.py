@@ -16,9 +16,10 @@ from typing import Any
 import httpx
 
 from luban.policy.rules import Actor
-from luban.release.deployments import Deployments, Standing
+from luban.release.deployments import Deployments
 from luban.release.gates.base import Verdict
 from luban.release.registry import Registry, Release
+from luban.release.standing import Standing
 from luban.serve.config import ServeConfig
 from luban.serve.fleet.roster import roster
 from luban.serve.server import serving

@@ -12,7 +12,8 @@ from luban.cli.options import AsJson, ProjectPath, grouped, open_workshop
 from luban.errors import ConfigError, plain
 
 if TYPE_CHECKING:
-    from luban.release.deployments import Deployments, Standing
+    from luban.release.deployments import Deployments
+    from luban.release.standing import Standing
     from luban.serve.traffic.control import Seen
     from luban.workshop import Workshop
 

@@ -3,7 +3,8 @@
 Servers read the state every `serve.poll_s` seconds and follow. Decided here: each change is asked of `policy` first and
 gives the deployment a new revision; whoever states the revision that it knows is refused where somebody was faster;
 promotion and rollback are the registry's, so `luban models` and `luban deployments` cannot disagree. A version that
-does not exist, or that is champion already, is refused. Knows no server.
+does not exist, or that is champion already, is refused. How a deployment stands in the ledger is in `standing`.
+Knows no server.
 """
 
 from __future__ import annotations
@@ -14,40 +15,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import or_, select
 
 from luban.errors import ReleaseError
 from luban.policy.rules import Actor, allow
 from luban.release.registry import Registry
 from luban.release.rollout import Canary, CanaryRule, Ended, State, Step, TestRule, Trial, Weight
-from luban.release.versions import CHAMPION, DEFAULT, PREVIOUS, aliases_of, numbers_of
-from luban.store.database import Transaction, now
+from luban.release.standing import Standing, last_truth, read, write
+from luban.release.versions import DEFAULT, numbers_of
+from luban.store.database import Transaction
 from luban.store.ledger import Lease, Ledger
-from luban.store.tables import audit, deployments, feedback
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A deployment as it is now. `revision` is 0 where nothing was ever said; `time` is ISO 8601."""
-
-    model: str
-    deployment: str
-    champion: int | None
-    previous: int | None
-    revision: int
-    state: State
-    actor: str = ""
-    time: str = ""
-
-    @property
-    def split(self) -> tuple[tuple[str, int, float], ...]:
-        """Name, version and share of each arm beside the champion."""
-        return self.state.split(self.champion)
-
-    @property
-    def shadows(self) -> tuple[int, ...]:
-        """Versions that are asked without being heard, the champion left out."""
-        return tuple(number for number in self.state.shadows if number != self.champion)
+from luban.store.tables import audit
 
 
 @dataclass(frozen=True)
@@ -72,7 +50,7 @@ class Deployments:
     def read(self, model: str, deployment: str = DEFAULT) -> Standing:
         """How it stands. Raises StoreError."""
         with self._ledger.reading() as tx:
-            return _read(tx, model, deployment)
+            return read(tx, model, deployment)
 
     def set_weights(
         self, model: str, shares: Mapping[int, float], actor: Actor, deployment: str = DEFAULT, reason: str = ""
@@ -111,7 +89,7 @@ class Deployments:
         def make(at: Standing, tx: Transaction, revision: int) -> State:
             _challenger(tx, at, number)
             step = Step(share=rule.steps[0], since=tx.clock(), revision=revision)
-            canary = Canary(id=revision, after=_last_truth(tx, model), version=number, rule=rule, steps=(step,))
+            canary = Canary(id=revision, after=last_truth(tx, model), version=number, rule=rule, steps=(step,))
             return _free(at).model_copy(update={"canary": canary, "weights": (), "beside": at.champion})
 
         detail = {"version": number, "rule": rule.model_dump(mode="json")}
@@ -122,7 +100,7 @@ class Deployments:
 
         def make(at: Standing, tx: Transaction, revision: int) -> State:
             _challenger(tx, at, number)
-            test = Trial(id=revision, after=_last_truth(tx, model), version=number, rule=rule, since=tx.clock())
+            test = Trial(id=revision, after=last_truth(tx, model), version=number, rule=rule, since=tx.clock())
             return _free(at).model_copy(update={"test": test, "weights": (), "beside": at.champion})
 
         detail = {"version": number, "rule": rule.model_dump(mode="json")}
@@ -229,7 +207,7 @@ class Deployments:
     ) -> Standing:
         allow(actor, verb, f"model {model}")
         with self._ledger.transaction(hold.lease if hold is not None else None) as tx:
-            at = _read(tx, model, deployment)
+            at = read(tx, model, deployment)
             if hold is not None and at.revision != hold.known.revision:
                 raise ReleaseError(
                     f"The deployment of `{model}` was changed meanwhile: {at.revision}, not {hold.known.revision}.",
@@ -237,39 +215,10 @@ class Deployments:
                 )
             revision = at.revision + 1
             state = make(at, tx, revision)
-            _write(tx, at, revision, state, actor)
+            write(tx, at, revision, state, actor)
             entry = {**detail, "revision": revision, **({"reason": reason} if reason else {})}
             self._ledger.audit(tx, actor.name, verb, f"model {model} deployment {deployment}", entry)
-            return _read(tx, model, deployment)
-
-
-def _read(tx: Transaction, model: str, deployment: str) -> Standing:
-    at = aliases_of(tx, model, deployment)
-    champion, previous = at.get(CHAMPION), at.get(PREVIOUS)
-    row = tx.execute(select(deployments).where(*_place(tx, model, deployment))).first()
-    if row is None:
-        return Standing(model, deployment, champion, previous, 0, State())
-    state = State.model_validate_json(row.state)
-    return Standing(model, deployment, champion, previous, int(row.revision), state, row.actor, row.time)
-
-
-def _write(tx: Transaction, at: Standing, revision: int, state: State, actor: Actor) -> None:
-    values = {"revision": revision, "state": state.model_dump_json(), "actor": actor.name, "time": now()}
-    if at.revision:
-        tx.execute(update(deployments).where(*_place(tx, at.model, at.deployment)).values(values))
-    else:
-        place = {"workspace": tx.workspace, "model": at.model, "deployment": at.deployment}
-        tx.execute(insert(deployments).values(**place, **values))
-
-
-def _place(tx: Transaction, model: str, deployment: str) -> tuple[Any, ...]:
-    table = deployments.c
-    return (table.workspace == tx.workspace, table.model == model, table.deployment == deployment)
-
-
-def _last_truth(tx: Transaction, model: str) -> int:
-    mine = (feedback.c.workspace == tx.workspace, feedback.c.model == model)
-    return int(tx.scalar(select(func.max(feedback.c.number)).where(*mine)) or 0)
+            return read(tx, model, deployment)
 
 
 def _challenger(tx: Transaction, at: Standing, number: int) -> None:

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 
 from luban.errors import LeaseHeld, LubanError, ReleaseError
 from luban.policy.rules import Actor
-from luban.release.deployments import Deployments, Hold, Standing
+from luban.release.deployments import Deployments, Hold
 from luban.release.rollout import Canary, Trial
+from luban.release.standing import Standing
 from luban.release.versions import DEFAULT
 from luban.serve.learning.outcomes import Outcomes
 from luban.serve.traffic import counts

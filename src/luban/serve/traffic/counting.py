@@ -19,7 +19,7 @@ from luban.serve.traffic.counts import Counts, Place
 from luban.serve.traffic.plans import CHAMPION, plan_of
 
 if TYPE_CHECKING:
-    from luban.release.deployments import Standing
+    from luban.release.standing import Standing
     from luban.serve.fleet.fleet import Fleet
     from luban.serve.fleet.routing import Picked
     from luban.serve.question import Question, Reply

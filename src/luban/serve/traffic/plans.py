@@ -5,7 +5,7 @@ Knows the records of `release.rollout`; loads nothing.
 
 from __future__ import annotations
 
-from luban.release.deployments import Standing
+from luban.release.standing import Standing
 from luban.serve.fleet.origins import Plan, PlannedArm
 
 CHAMPION, SHADOW = "champion", "shadow"
