@@ -78,7 +78,27 @@ def ask(held: ResponseCache, rows: list[Any], options: Options | None = None, of
 
 VALUE = st.one_of(
     st.sampled_from(
-        [1, 1.0, True, "1", 0, 0.0, -0.0, False, None, math.nan, math.inf, -math.inf, "", "bad", "\ud800", 2**70]
+        [
+            1,
+            1.0,
+            True,
+            "1",
+            0,
+            0.0,
+            -0.0,
+            False,
+            None,
+            math.nan,
+            math.inf,
+            -math.inf,
+            "",
+            "bad",
+            "\ud800",
+            2**70,
+            b"",
+            b"1",
+            "b'1'",
+        ]
     ),
     st.lists(st.sampled_from(["a", "b", 1, 1.0, None]), max_size=2),
     st.text(max_size=2),

@@ -164,6 +164,13 @@ def test_a_taken_port_ends_the_start(origin: HandOrigin, bundle: FakeBundle) -> 
             serve(origin, ServeConfig(port=0, grpc=grpc_config), lambda address: None, {})
 
 
+@pytest.mark.usefixtures("channel")
+def test_two_servers_do_not_share_a_port(config: ServeConfig, origin: HandOrigin, bundle: FakeBundle) -> None:
+    """By default the library lets them (SO_REUSEPORT), and each would get half of the other's calls."""
+    with pytest.raises(ServeError, match="for gRPC"):
+        serve(origin, config, lambda address: None, {})
+
+
 class TestWithAKey:
     @pytest.fixture
     def environment(self) -> dict[str, str]:

@@ -267,6 +267,15 @@ def test_what_is_told_last_is_told_before_the_end(tmp_path: Path) -> None:
     assert values(Board(tmp_path).read(), "luban_problems_total")["busy",] == 1
 
 
+def test_a_folder_that_was_cleared_away_is_made_again(tmp_path: Path) -> None:
+    metrics = Metrics()
+    metrics.board = Board(tmp_path / "shared")
+    for _ in range(2):
+        body, _ = asyncio.run(metrics.scrape(""))
+        assert b"luban_workers 1.0" in body
+        shutil.rmtree(tmp_path / "shared")
+
+
 _STEPS = st.lists(st.tuples(st.sampled_from(["count", "die", "scrape"]), st.integers(0, 3)), max_size=40)
 
 

@@ -94,6 +94,8 @@ class GrpcService:
             ("grpc.max_allowed_incoming_connections", most),
             ("grpc.max_connection_idle_ms", IDLE_MS),
             ("grpc.server_handshake_timeout_ms", int(self._config.head_timeout_s * 1000)),
+            # Only workers share a port: another server on it would take half of the calls, and nobody would know.
+            ("grpc.so_reuseport", int(self._config.workers > 1)),
         ]
         self._server = aio.server(options=options, maximum_concurrent_rpcs=most)
         self._server.add_generic_rpc_handlers((self._handlers(),))

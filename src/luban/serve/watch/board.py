@@ -32,13 +32,13 @@ class Board:
     """One worker's place in the folder that all share."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._signature = str(sign())
         self._name = f"worker-{hashlib.sha256(self._signature.encode()).hexdigest()[:24]}.json"
 
     def write(self, samples: Iterable[Sample]) -> None:
         """Put this worker's figures in place of its last ones."""
+        self._folder.mkdir(parents=True, exist_ok=True)  # whoever clears temporary files may have taken it
         _replace(self._folder / self._name, {"by": self._signature, "samples": _plain(samples)})
 
     def read(self) -> list[Sample]:
