@@ -22,7 +22,7 @@ from luban.policy.rules import Actor, allow
 from luban.release.registry import Registry
 from luban.release.rollout import Canary, CanaryRule, Ended, State, Step, TestRule, Trial, Weight
 from luban.release.standing import Standing, last_truth, read, write
-from luban.release.versions import DEFAULT, numbers_of
+from luban.release.versions import DEFAULT, numbers_of, shift
 from luban.store.database import Transaction
 from luban.store.ledger import Lease, Ledger
 from luban.store.tables import audit
@@ -218,7 +218,11 @@ class Deployments:
             write(tx, at, revision, state, actor)
             entry = {**detail, "revision": revision, **({"reason": reason} if reason else {})}
             self._ledger.audit(tx, actor.name, verb, f"model {model} deployment {deployment}", entry)
-            return read(tx, model, deployment)
+            after = read(tx, model, deployment)
+            had, have = ({number for _, number, _ in one.split} for one in (at, after))
+            # A share that ended beside the same champion; where another became champion, nothing was wrong with it.
+            shift(tx, model, deployment, had - have if after.champion == at.champion else (), have)
+            return after
 
 
 def _challenger(tx: Transaction, at: Standing, number: int) -> None:

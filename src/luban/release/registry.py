@@ -33,6 +33,8 @@ from luban.release.versions import (
     numbers_of,
     of,
     read_version,
+    shift,
+    withdrawn_of,
 )
 from luban.store.blobs import Store
 from luban.store.database import Transaction
@@ -102,6 +104,7 @@ class Registry:
         before = at.get(CHAMPION)
         if before == number:
             return
+        shift(tx, name, deployment, (), [number])
         moves: dict[str, int | None] = {CHAMPION: number, PREVIOUS: before}
         if at.get(CHALLENGER) == number:
             moves[CHALLENGER] = None
@@ -129,6 +132,7 @@ class Registry:
                 "List versions with `luban models list`, and promote one: `luban models promote NUMBER`.",
             )
         move(tx, name, deployment, {CHAMPION: before, PREVIOUS: present})
+        shift(tx, name, deployment, [present], [before])
         detail = _moved(present, before, deployment, reason)
         self._ledger.audit(tx, actor.name, "rollback", _object(name, before), detail)
         return before
@@ -158,6 +162,11 @@ class Registry:
             if number is None or number not in numbers_of(tx, name):
                 return None
             return read_version(tx, name, number)
+
+    def withdrawn(self, name: str, deployment: str = DEFAULT) -> frozenset[int]:
+        """Versions that were taken back (a rollback, the end of a share), and were given no questions since."""
+        with self._ledger.reading() as tx:
+            return withdrawn_of(tx, name, deployment)
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, newest first."""

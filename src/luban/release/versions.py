@@ -7,7 +7,7 @@ be released or promoted is `registry`'s.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from luban.catalog import canonical
 from luban.release.gates.base import Verdict
 from luban.release.gates.run import failed
 from luban.store.database import Transaction, now
-from luban.store.tables import aliases, versions
+from luban.store.tables import aliases, versions, withdrawn
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 DEFAULT = "default"
@@ -115,6 +115,21 @@ def move(tx: Transaction, name: str, deployment: str, moves: dict[str, Any]) -> 
             tx.execute(aliases.delete().where(*where))
         elif not tx.execute(update(aliases).where(*where).values(version=number, time=now())).rowcount:
             tx.execute(insert(aliases).values(**place, version=number, time=now()))
+
+
+def shift(tx: Transaction, name: str, deployment: str, taken: Collection[int], given: Collection[int]) -> None:
+    """Note which versions were taken back, so that jobs under way leave them, and which are given questions (again)."""
+    place = {"workspace": tx.workspace, "model": name, "deployment": deployment}
+    where = [withdrawn.c[column] == value for column, value in place.items()]
+    tx.execute(withdrawn.delete().where(*where, withdrawn.c.version.in_([*taken, *given])))
+    for number in taken:
+        tx.execute(insert(withdrawn).values(**place, version=number, time=now()))
+
+
+def withdrawn_of(tx: Transaction, name: str, deployment: str) -> frozenset[int]:
+    """Versions that were taken back, and were given no questions since."""
+    place = (withdrawn.c.workspace == tx.workspace, withdrawn.c.model == name, withdrawn.c.deployment == deployment)
+    return frozenset(int(row.version) for row in tx.execute(select(withdrawn.c.version).where(*place)))
 
 
 def add_version(tx: Transaction, release: Release, number: int, actor: str, forced_reason: str | None) -> None:

@@ -29,7 +29,7 @@ def test_rows_are_shared_out_as_questions_are(house: House) -> None:
         kept = handed_in(api, sticky, content=lines(400), headers=CSV)
         one = handed_in(api, content=lines(50), headers={**CSV, "x-sticky-key": "c7"})
         named = handed_in(api, "?version=2", content=lines(20), headers=CSV)
-        house.deployments.rollback("reviews", ADA)
+        house.deployments.promote("reviews", 2, ADA)
         worked(house)
         versions = Counter(row["version"] for row in result(api, drawn))
         assert versions.total() == 400
@@ -60,7 +60,7 @@ def test_truths_find_rows_and_the_unsure_are_reviewed(house: House) -> None:
         told = [{"request_id": row["request_id"], "truth": row["label"]} for row in found[:30]]
         said = api.post("/v1/feedback", json={"feedback": told}).json()
         assert said["joined"] == 30, "all are recorded once the job is done"
-        listed = api.get("/v1/reviews?limit=100").json()["reviews"]
+        listed = api.get("/v1/reviews?limit=100&status=told").json()["reviews"]
         assert {one["id"] for one in listed} == {f"{id}-{n}:0" for n in range(30)}
         assert json.loads(recorded(house)[0].row)["text"].startswith(TEXTS[0])
         (first,) = [row for row in recorded(house) if row.request_id == f"{id}-0"]

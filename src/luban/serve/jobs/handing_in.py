@@ -26,7 +26,6 @@ from luban.serve.http.predicting import STICKY
 from luban.serve.http.problems import NotYet, Problem
 from luban.serve.http.wire import Request, TooLarge
 from luban.serve.inference.v2 import version_of
-from luban.serve.jobs.job_desk import planned
 from luban.serve.jobs.job_files import (
     INPUT,
     KIND,
@@ -40,6 +39,7 @@ from luban.serve.jobs.job_files import (
     options_in,
 )
 from luban.serve.jobs.job_files import Request as Work
+from luban.serve.jobs.job_plans import planned
 from luban.serve.jobs.row_counts import num_rows
 from luban.serve.jobs.unpacked import is_larger_than
 from luban.serve.question import Caller, Entry, Question
@@ -76,6 +76,7 @@ class HandingIn:
     def __init__(self, desk: Desk, config: ServeConfig, limits: Limits, clerk: Clerk) -> None:
         self._desk = desk
         self._config = config.jobs
+        self._any_version = config.any_version
         self._max_json_bytes = config.max_body_bytes
         self._limits = limits
         self._clerk = clerk
@@ -116,6 +117,7 @@ class HandingIn:
             plan,
             asked.sticky,
             request.header(STICKY),
+            plan is None and (self._any_version or request.caller.may("operator")),
         )
         actor, attempts = actor_of(request.caller), self._config.max_attempts
         job = await self._clerk.do(lambda: queue.submit(KIND, asdict(work), entry.model, actor, attempts, id))

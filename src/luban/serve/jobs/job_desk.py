@@ -8,6 +8,7 @@ Decided here:
   requests, and a row has an id that feedback can name, at position 0. The batcher asks a chunk together all the same;
 - ids are made of the job's id and the row's number, so a job that is begun again gives each row the same id, the same
   arm and the same draw, and the ledger keeps the first record of an id: nothing is recorded twice;
+- before each chunk it is asked whether one of the versions was taken back (`job_plans.py`);
 - records are in the ledger before a job is done, so that truths find their answers. A ledger that cannot be written
   is waited for;
 - a row that makes a model raise gets an error and stops no other, unless the breaker opens or a call hangs: then the
@@ -22,19 +23,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from luban.engine.claims import Later
-from luban.errors import ServeError
+from luban.errors import StoreError
 from luban.release.registry import Registry
 from luban.serve.fleet import live
 from luban.serve.fleet.fleet import Fleet, Origins
 from luban.serve.fleet.memory import Memory
-from luban.serve.fleet.origins import FixedOrigin, Lineup, Plan, PlannedArm, Wanted, WantedArm
-from luban.serve.fleet.shelf import NAMED
+from luban.serve.fleet.origins import FixedOrigin
 from luban.serve.guards.breaker import end_process
 from luban.serve.http.problems import Problem
+from luban.serve.jobs.job_plans import TakenBack
 from luban.serve.office import Office
 from luban.serve.question import Answer, Question
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from luban.serve.fleet.routing import Arm
     from luban.serve.fleet.served import Served
     from luban.serve.jobs.job_files import Request
+    from luban.serve.jobs.job_plans import Assigned
     from luban.store.home import Home
 
 LOG = logging.getLogger("luban.jobs")
@@ -56,22 +59,23 @@ VERSION, REQUEST_ID = "version", "request_id"
 class JobDesk:
     """An office for the versions that answer one job, or several jobs of the same."""
 
-    def __init__(self, request: Request, config: ServeConfig, home: Home, origin: FixedOrigin) -> None:
+    def __init__(self, request: Request, config: ServeConfig, home: Home, who: Assigned) -> None:
         self._model = request.model
         self._numbered = request.version if request.plan is None else None
+        self._who = who
+        self._registry = Registry(home.ledger, home.store)
+        origin = FixedOrigin(who.plan, self._registry.resolve, home.store.fetch)
+        for wanted in origin.look().versions():  # A store that is away for a while must not look like a bad bundle.
+            origin.fetch(wanted)
         load = partial(live.load, num_threads=1)
         self._fleet = Fleet(Origins((origin,)), config.poll_s, Memory(config.memory), load)
         self.office = Office(self._fleet, config, home, None)
         self._runner = asyncio.Runner()
 
     @classmethod
-    def open(cls, request: Request, config: ServeConfig, home: Home) -> JobDesk:
+    def open(cls, request: Request, config: ServeConfig, home: Home, who: Assigned) -> JobDesk:
         """One whose versions are loaded. Raises LubanError where they cannot be had or loaded, Later if not now."""
-        registry = Registry(home.ledger, home.store)
-        origin = FixedOrigin(plan_in(request), registry.resolve, home.store.fetch)
-        for wanted in origin.look().versions():  # A store that is away for a while must not look like a bad bundle.
-            origin.fetch(wanted)
-        desk = cls(request, config, home, origin)
+        desk = cls(request, config, home, who)
         try:
             desk.load()
         except BaseException:
@@ -102,6 +106,30 @@ class JobDesk:
         assert picked is not None, "whoever asks holds the arms, so they stay loaded"
         return picked.arm.served
 
+    def assigned(self, question: Question) -> Question:
+        """The question; under another id, where its version was taken back, to the one that answers in its place."""
+        number = None
+        if self._who.instead:
+            picked = self._fleet.pick(question)
+            assert picked is not None, "whoever asks holds the arms, so they stay loaded"
+            number = self._who.instead.get(picked.arm.name)
+        if number is not None:
+            question.entry = replace(question.entry, request_id=f"{question.entry.request_id}-v{number}")
+            question.version = number
+        return question
+
+    def check(self, alive: Callable[[], None]) -> None:
+        """Raises TakenBack where a version was taken back that answers here. `alive` is called as in `write`."""
+        while True:
+            try:
+                withdrawn = self._registry.withdrawn(self._model)
+                break
+            except StoreError:
+                alive()
+                time.sleep(AGAIN_S)
+        if not self._who.watched.isdisjoint(withdrawn):
+            raise TakenBack
+
     def close(self) -> None:
         """Write what waits, and give all back."""
         self.office.close()
@@ -116,8 +144,9 @@ class JobDesk:
     def ask(self, questions: Sequence[Question], alive: Callable[[], None]) -> list[Answer]:
         """One answer a question of one row, recorded where that is wanted.
 
-        `alive` is called while the ledger is waited for, and may raise. Raises Later.
+        `alive` is called while the ledger is waited for, and may raise. Raises Later, TakenBack.
         """
+        self.check(alive)
         answers = self._runner.run(self._asked(questions))
         records = self.office.learning.records
         if records is not None and records.num_waiting >= records.batch_rows:
@@ -139,7 +168,8 @@ class JobDesk:
         try:
             pending = []
             for question in questions:
-                question.version = self._numbered
+                if self._numbered is not None:
+                    question.version = self._numbered
                 pending.append(desk.begin(question))
             await asyncio.wait([one.future for one in pending])
         except Problem as problem:
@@ -168,32 +198,5 @@ def background(config: ServeConfig) -> ServeConfig:
     return config.model_copy(update=changes)
 
 
-def planned(model: str, lineup: Lineup) -> Plan:
-    """Who answers a job's rows: the lineup of this moment, each version by its number.
-
-    Raises ServeError where a version has no number, as a bundle from a folder has none.
-    """
-
-    def arms(wanted: Sequence[WantedArm]) -> tuple[PlannedArm, ...]:
-        return tuple(PlannedArm(arm.name, _number(arm.wanted), arm.weight) for arm in wanted)
-
-    return Plan(model, arms(lineup.arms), arms(lineup.shadows), lineup.revision, lineup.salt)
-
-
-def plan_in(request: Request) -> Plan:
-    """The plan that a job was handed in with; its version alone where it names one."""
-    found = request.plan
-    if found is None:
-        return Plan(request.model, (PlannedArm(NAMED, request.version),))
-    arms, shadows = (tuple(PlannedArm(**arm) for arm in found[name]) for name in ("arms", "shadows"))
-    return Plan(request.model, arms, shadows, found["revision"], found["salt"])
-
-
 def _later(problem: Problem) -> Later:
     return Later(f"{problem.detail} {problem.todo}")
-
-
-def _number(wanted: Wanted) -> int:
-    if wanted.version is None:
-        raise ServeError("A job needs a released version, which can be found again; a bundle from a folder is none.")
-    return wanted.version

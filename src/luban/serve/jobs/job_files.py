@@ -26,7 +26,8 @@ class Request:
 
     `version` is the first that answers; `plan` is who shares the rows, as that was when the job was handed in
     (`origins.Plan`, as JSON), None where the one version answers all, because it was named. `sticky` is the column that
-    keeps equal rows at one version, `sticky_key` a key that keeps all there; "" for none.
+    keeps equal rows at one version, `sticky_key` a key that keeps all there; "" for none. `insists`: the version was
+    named by one who may ask any, whether it answers others or not.
     """
 
     tree: str
@@ -38,6 +39,7 @@ class Request:
     plan: dict[str, Any] | None = None
     sticky: str = ""
     sticky_key: str = ""
+    insists: bool = False
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,11 @@ class JobRows:
         return found | {VERSION: "whole", REQUEST_ID: "string"}
 
     @property
+    def version(self) -> int | None:
+        """The first version."""
+        return self._served[0].version
+
+    @property
     def identity(self) -> str:
         """Of the first version's bundle."""
         return self._served[0].bundle.identity
@@ -99,7 +104,7 @@ class JobRows:
         entry = Entry(self._caller, self._request.model, f"{self._id}-{self._num_asked}", num_bytes)
         self._num_asked += 1
         sticky = self._request.sticky_key if key is None else str(key)
-        return Question(entry, [row], self._request.options, sticky=sticky, background=True)
+        return self._desk.assigned(Question(entry, [row], self._request.options, sticky=sticky, background=True))
 
     def _leave_out_unknown(self, question: Question) -> None:
         (row,) = question.rows

@@ -2,7 +2,7 @@
 
 The result is published under the hash of its content before the job ends, so a job that is begun again after a
 crash gives the same result. The same versions answer however often it is begun: who answers was settled when the job
-was handed in. Knows no HTTP.
+was handed in; but for one that was taken back, with which it begins anew (`job_plans.py`). Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ import orjson
 from luban.catalog import canonical
 from luban.engine.claims import Later
 from luban.errors import DataError, LubanError, StoreError
+from luban.release.registry import Registry
 from luban.serve.jobs.batch import Counts, answer_file
 from luban.serve.jobs.job_desk import JobDesk, background
 from luban.serve.jobs.job_figures import JobFigures
 from luban.serve.jobs.job_files import INPUT, MARK, OUTPUT, ROWS, Request, form_named
+from luban.serve.jobs.job_plans import TakenBack, assigned, forget_answers
 from luban.serve.jobs.job_rows import JobRows
 from luban.serve.jobs.row_counts import num_rows
 
@@ -48,6 +50,8 @@ class Result:
     renamed: dict[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    version: int | None = None
+    """The first that answered."""
 
 
 class PredictWork:
@@ -64,7 +68,11 @@ class PredictWork:
     def __call__(self, job: Job, claim: Claim) -> object:
         """Answer the job's file. Raises Cancelled, Later, LubanError where the file cannot be answered."""
         try:
-            return self._done(job, claim)
+            while True:
+                try:
+                    return self._done(job, claim)
+                except TakenBack:
+                    LOG.info("job begins anew: a version was taken back", extra={"fields": {"job": job.id}})
         except Later:
             # The next attempt begins with a breaker that is closed: else it would only find this one open.
             self.num_hung += 0 if self._opened is None else self._opened[1].num_hung
@@ -76,7 +84,7 @@ class PredictWork:
         request = Request(**job.request)
         folder = self._home.store.fetch(request.tree)
         path = folder / f"{INPUT}{form_named(request.asked).ending}"
-        desk, total = self.desk(request), max(1, num_rows(path))
+        desk, total = self.desk(request, job), max(1, num_rows(path))
         said = (0, 0)
 
         def report(rows: int, errors: int) -> None:
@@ -91,6 +99,7 @@ class PredictWork:
             with self._home.store.scratch("job") as scratch:
                 counts = _answer(rows, request, path, scratch, report)
                 desk.write(lambda: report(*said))
+                desk.check(lambda: report(*said))
                 (scratch / MARK).write_text(job.id, "utf-8")
                 tree = self._home.store.publish(scratch)
         except StoreError:
@@ -104,14 +113,17 @@ class PredictWork:
         claim.report(1.0, {"rows": counts.num_rows, "errors": counts.num_errors})
         fields = {"job": job.id, "model": job.model, "rows": counts.num_rows, "errors": counts.num_errors}
         LOG.info("job done", extra={"fields": {**fields, "duration_ns": round((time.monotonic() - began) * 1e9)}})
-        return asdict(Result(tree, counts.num_rows, counts.num_errors, counts.renamed, counts.missing, counts.unread))
+        figures = (counts.num_rows, counts.num_errors, counts.renamed, counts.missing, counts.unread)
+        return asdict(Result(tree, *figures, rows.version))
 
-    def desk(self, request: Request) -> JobDesk:
+    def desk(self, request: Request, job: Job) -> JobDesk:
         """The desk for a job's versions. Raises Later, LubanError where they cannot be had or loaded."""
-        key = canonical([request.model, request.version, request.plan])
+        who = assigned(request, Registry(self._home.ledger, self._home.store), self._config.alias)
+        key = canonical([request.model, request.version, asdict(who.plan), dict(who.instead), sorted(who.watched)])
         if self._opened is None or self._opened[0] != key:
             self.close()
-            self._opened = key, JobDesk.open(request, self._config, self._home)
+            self._opened = key, JobDesk.open(request, self._config, self._home, who)
+        forget_answers(self._home.ledger, request.model, job.id, who.gone)
         return self._opened[1]
 
     def _tell(self, desk: JobDesk, at_once: bool = False) -> None:
@@ -152,6 +164,6 @@ def _answer_rows(rows: JobRows, request: Request, path: Path, output: Path, repo
         num_errors += sum(1 for one in found if "error" in one)
         answers += found
         report(len(answers), num_errors)
-    whole = {"model": request.model, "version": request.version, "identity": rows.identity, "answers": answers}
+    whole = {"model": request.model, "version": rows.version, "identity": rows.identity, "answers": answers}
     output.write_bytes(orjson.dumps(whole, option=orjson.OPT_SERIALIZE_NUMPY))
     return Counts(len(asked), num_errors)

@@ -146,7 +146,7 @@ def _told(job: Job) -> dict[str, Any]:
     return {
         "id": job.id,
         "model": job.model,
-        "version": job.request["version"],
+        "version": (job.result or {}).get("version") or job.request["version"],
         "status": job.status,
         "progress": job.progress,
         "counts": dict(job.counts),
