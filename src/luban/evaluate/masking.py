@@ -11,6 +11,7 @@ import re
 from luban.data.binary import shown as of_bytes
 
 MAX_CHARACTERS = 300
+_MIDNIGHT = re.compile(r"(?<=^\d{4}-\d\d-\d\d)[ T]00:00:00(?:\+00:00|Z)?$")
 _PATTERNS = (
     ("[e-mail]", re.compile(r"[\w.+-]+[@＠][\w-]+(?:\.[\w-]+)+")),
     ("[id]", re.compile(r"(?<!\d)\d{17}[\dXxＸｘ](?!\d)")),
@@ -20,6 +21,17 @@ _PATTERNS = (
     ),
     ("[number]", re.compile(r"(?<![\d.,])\d{9,}(?!\d)")),
 )
+
+
+def plain(value: object) -> str:
+    """A value as people write it: a list without its marks, a day without its midnight.
+
+    >>> plain(["red", "blue"]), plain("2025-07-23 00:00:00+00:00"), plain(2.50)
+    ('red, blue', '2025-07-23', '2.5')
+    """
+    if isinstance(value, (list, tuple)):
+        return ", ".join(plain(one) for one in value)
+    return f"{value:.12g}" if isinstance(value, float) else _MIDNIGHT.sub("", str(value))
 
 
 def masked(text: str) -> str:
@@ -43,5 +55,5 @@ def shown(value: object) -> str | None:
         return None
     if isinstance(value, bytes):
         return str(of_bytes(value))
-    text = masked(f"{value:.12g}" if isinstance(value, float) else str(value))
+    text = masked(plain(value))
     return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 1]}…"

@@ -37,7 +37,7 @@ def asked(view: View) -> Iterator[Block]:
 
 def _target(view: View, target: str) -> str:
     task = phrases.named(view, "task", view.evaluation["task"])
-    return f"{target} ({task})" if target else task
+    return view.say("with_task", target=target, task=task) if target else task
 
 
 def _budget(view: View) -> Iterator[str]:

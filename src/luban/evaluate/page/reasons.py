@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from luban.evaluate.figures import shown, span
 from luban.evaluate.layout import Row
-from luban.evaluate.masking import masked
+from luban.evaluate.masking import masked, plain
 from luban.evaluate.page.blocks import Bar, Bars, Block, Card, Cards, Heading, Piece, Table, Text
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _values(one: dict[str, Any]) -> list[tuple[str, Sequence[Piece]]]:
     found: list[tuple[str, Sequence[Piece]]] = []
     for column, value in one["values"].items():
         shares = [share for share in one["shares"] if share["column"] == column]
-        text = "–" if value is None else f"{value:.12g}" if isinstance(value, float) else str(value)
+        text = "–" if value is None else plain(value)
         # where something is masked, marks of parts would stand in the wrong places: the value is shown without
         hidden = text != (without := masked(text))
         found.append((column, [Piece(without[:MAX_CHARACTERS])] if hidden else pieces(text, shares, largest)))

@@ -209,6 +209,8 @@ ENGLISH: dict[str, str] = {
     "task_regression": "a number",
     "task_ordinal": "ordered classes",
     "task_tags": "any number of tags",
+    "with_task": "{target} ({task})",
+    "space": " ",
     "type_text": "text",
     "type_category": "one of several",
     "type_number": "number",

@@ -148,7 +148,9 @@ def trust(view: View) -> Iterator[Block]:
         axes = Axis(f"{t['confidence']} (%)", 0, 1, share), Axis(f"{t['accuracy']} (%)", 0, 1, share)
         figures.append(
             Figure(
-                bubbles(view.calibration, *axes, dots), t["calibration"], f"{view.calibration} {t['calibration_note']}"
+                bubbles(view.calibration, *axes, dots),
+                t["calibration"],
+                f"{view.calibration}{t['space']}{t['calibration_note']}",
             )
         )
     found = (view.evaluation.get("curves") or {}).get("coverage_risk")
@@ -163,7 +165,7 @@ def trust(view: View) -> Iterator[Block]:
             Figure(
                 chart(t["coverage_risk"], x, y, [Line("", found["points"])]),
                 t["coverage_risk"],
-                f"{t['coverage_risk_note']} {said}{t['stop'] if said else ''}",
+                f"{t['coverage_risk_note']}{t['space']}{said}{t['stop'] if said else ''}",
             )
         )
     if figures:
