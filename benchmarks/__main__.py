@@ -35,6 +35,7 @@ BENCHMARKS = (
     "serve_row",
     "serve_http",
     "serve_peers",
+    "beside_jobs",
     "soak",
     "traffic",
     "openapi_calls",

@@ -22,6 +22,9 @@ from typing import cast
 import numpy as np
 import uvloop
 
+EARLY_S = 0.001
+"""Awake so long before a request is to leave."""
+
 
 class Connection(asyncio.Protocol):
     """One kept connection; `load.free` holds it while nothing is asked on it."""
@@ -120,14 +123,17 @@ class Load:
         if connection in self._free:
             self._free.remove(connection)
 
-    async def run(self, rate: float, seconds: float) -> float:
-        """Send for so long, wait for the last answers; the rate that was really sent."""
+    async def run(self, rate: float, seconds: float, rests: bool = False) -> float:
+        """Send for so long, wait for the last answers; the rate that was really sent.
+
+        Whoever has a core alone never sleeps, and so is never late; with `rests` others get it between requests.
+        """
         start, sent = time.perf_counter(), 0
         while (now := time.perf_counter() - start) < seconds:
             while sent < now * rate:
                 self.due(start + sent / rate)
                 sent += 1
-            await asyncio.sleep(0)  # Never longer: the generator has a core, and must not be late itself.
+            await asyncio.sleep(max(0.0, start + sent / rate - time.perf_counter() - EARLY_S) if rests else 0)
         end = time.perf_counter() + 5
         while sum(self.statuses.values()) < sent and time.perf_counter() < end:
             await asyncio.sleep(0.01)
@@ -150,6 +156,7 @@ def main() -> None:
     parser.add_argument("seconds", type=float)
     parser.add_argument("--key", default="")
     parser.add_argument("--connections", type=int, default=256)
+    parser.add_argument("--rests", action="store_true", help="leave the core to others between requests")
     asked = parser.parse_args()
     host, _, port = asked.address.removeprefix("http://").partition(":")
     head = f"POST /v1/predict HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
@@ -159,7 +166,7 @@ def main() -> None:
 
     async def run() -> None:
         load = Load(host, int(port), requests, asked.connections)
-        rate = await load.run(asked.rate, asked.seconds)
+        rate = await load.run(asked.rate, asked.seconds, asked.rests)
         refused = [one for status in (429, 503) for one in load.taken.get(status, [])]
         found = {
             "rate": round(rate, 1),

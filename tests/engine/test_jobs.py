@@ -285,3 +285,9 @@ def test_cancelling_and_retrying_stand_on_the_audit_trail(queue: JobQueue) -> No
     found = [(entry.actor, entry.verb, entry.object) for entry in queue.ledger.audit_entries()]
     assert found == [("eve", "retry", f"job {job.id}"), ("bo", "cancel", f"job {job.id}")]
     queue.ledger.verify_audit()
+
+
+def test_without_patience_what_is_due_is_done_and_no_more_is_waited_for(queue: JobQueue) -> None:
+    made = [queue.submit("count", number) for number in range(3)]
+    runner(queue, lambda job, claim: job.request).run(poll_s=3600, idle_s=0)
+    assert [status(queue, job) for job in made] == ["done"] * 3

@@ -192,9 +192,12 @@ class JobRunner:
     def run(
         self, poll_s: float = 0.5, idle_s: float = float("inf"), broken: Callable[[], bool] = lambda: False
     ) -> None:
-        """Until `stop` is set, for `idle_s` there was nothing to do, or the process should do no more (`broken`)."""
+        """Until `stop` is set, for `idle_s` there was nothing to do, or the process should do no more (`broken`).
+
+        With 0 what is due is done, and no more is waited for.
+        """
         idle = 0.0
-        while not self.stop.is_set() and idle < idle_s and not broken():
+        while not self.stop.is_set() and not broken():
             try:
                 busy = self.run_one()
             except StoreError as error:  # a ledger that cannot be reached for a while
@@ -202,9 +205,11 @@ class JobRunner:
                 busy = False
             if busy:
                 idle = 0.0
-            else:
-                self.stop.wait(poll_s)
-                idle += poll_s
+                continue
+            if idle >= idle_s:
+                return
+            self.stop.wait(poll_s)
+            idle += poll_s
 
     def run_one(self) -> bool:
         """Do one job; whether there was one."""

@@ -2,8 +2,8 @@
 
     server ── thread: is a job due? ── lease `jobs:<host>:<n>` ──► python -m luban.serve.jobs.job_process
 
-Decided here: a process is started only when there is a job, at low priority and with one thread, and ends after
-a while without one; the lease bounds them for the machine, however many servers run on it; they end with the
+Decided here: a process is started only when there is a job, at low priority (`nice`) and with one thread, and ends
+after a while without one; the lease bounds them for the machine, however many servers run on it; they end with the
 server that started them, whose jobs are then taken by others. What they count, the server tells at its scrapes. The
 thread also forgets old jobs, with their files.
 """
@@ -155,6 +155,8 @@ def _process(home: Home, config: ServeConfig, folder: Path) -> Iterator[subproce
     command = [sys.executable, "-m", "luban.serve.jobs.job_process"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, **_ONE_THREAD})
     try:
+        # From here, so that what it imports at its start is not in the way of requests either.
+        os.setpriority(os.PRIO_PROCESS, process.pid, min(19, os.nice(0) + config.jobs.nice))
         assert process.stdin is not None
         # Through a pipe, not as arguments: the ledger's URL may hold a password, which `ps` would show.
         process.stdin.write(json.dumps(where).encode())
@@ -172,7 +174,6 @@ def _process(home: Home, config: ServeConfig, folder: Path) -> Iterator[subproce
 def main() -> None:
     """The process: jobs until there are none, or until it is told to stop."""
     where = json.load(sys.stdin)
-    os.nice(10)
     _first_to_go()
     log.set_up()
     home = Home(Store(where["store"], where["workspace"]), Ledger(where["ledger"], where["workspace"]))

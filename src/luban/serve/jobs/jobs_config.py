@@ -14,6 +14,9 @@ class JobsConfig(Config):
     """Take jobs, and do them."""
     workers: int = Field(1, ge=0, le=32)
     """Processes on this machine that do jobs, started when there is one, at low priority; 0: another machine's do."""
+    nice: int = Field(10, ge=0, le=19)
+    """How far those processes stand back where cores are short: 10 is a ninth of a server's share, 19 a sixtieth, 0
+    the same."""
     max_attempts: int = Field(3, ge=1, le=100)
     """How often a job is begun before it counts as failed."""
     keep_days: float = Field(7.0, gt=0, le=3650)
