@@ -15,13 +15,15 @@ from luban.deploy.proxies.target import ProxyConfig, front_of
 from .plans import plan
 
 PROXIES = tuple(FILES)
+IPV6 = Path("/proc/net/if_inet6").exists()
+"""Whether this machine's kernel has it."""
 
 
 def configured(proxy: str, folder: Path, ports: list[int], port: int, **changes: object) -> tuple[Path, Front]:
     """The configuration, written to `folder`, for servers at `ports`."""
     deployment = plan(proxy=proxy)
     servers = tuple(f"127.0.0.1:{one}" for one in ports)
-    front = front_of(deployment, ProxyConfig(port=port, rate_per_s=0, tls=False), servers)
+    front = front_of(deployment, ProxyConfig(port=port, rate_per_s=0, tls=False, ipv6=IPV6), servers)
     front = replace(front, log=str(folder / "access.log"), **changes)
     file = proxy_file(proxy, "proxy", deployment, front)
     path = folder / file.path

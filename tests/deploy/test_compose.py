@@ -125,6 +125,7 @@ def test_the_proxy_accepts_its_configuration(proxy: str, tmp_path: Path) -> None
     text = files(proxy=proxy)["nginx.conf" if proxy == "nginx" else "haproxy.cfg"].text
     text = text.replace(CERTIFICATE, str(cert)).replace(":443 ", f":{port} ").replace(":80\n", f":{plain}\n")
     text = text.replace("listen 443 ", f"listen {port} ").replace("listen 80;", f"listen {plain};")
+    text = text.replace("[::]:80;", f"[::]:{plain};").replace(":80 v4v6", f":{plain} v4v6")
     (tmp_path / "config").write_text(text, "utf-8")
     command = COMMANDS[proxy](tmp_path / "config", tmp_path)
     done = subprocess.run([*command, "-t" if proxy == "nginx" else "-c"], capture_output=True, text=True, timeout=60)
@@ -138,6 +139,32 @@ def test_docker_accepts_it(tmp_path: Path) -> None:
     write(tmp_path / "compose", list(files().values()))
     done = subprocess.run([docker, "compose", "config"], cwd=tmp_path / "compose", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def labels_of(**changes: Any) -> dict[str, str]:
+    services = composed(changes.pop("settings", None), **changes)["services"]
+    return {name: one["labels"]["luban.files"] for name, one in services.items() if "labels" in one}
+
+
+def test_what_reads_a_file_that_changed_is_made_anew() -> None:
+    """A container that reads a file by name goes on with the old one: only its own description makes Compose act."""
+    before = labels_of()
+    assert set(before) == {"proxy", "prometheus", "alertmanager", "grafana"}
+    assert labels_of() == before
+    changed = {name for name, one in labels_of(replicas=3).items() if one != before[name]}
+    assert changed == {"proxy", "prometheus"}
+    webhook = {"alerts": {"webhook": "https://hooks.example.org/x"}}
+    assert {name for name, one in labels_of(settings=webhook).items() if one != before[name]} == {"alertmanager"}
+
+
+def test_the_steps_done_twice_keep_the_key(tmp_path: Path) -> None:
+    steps = [one for one in Compose().next_steps(plan()) if "openssl" in one or "mkdir" in one]
+    for number in (1, 2):
+        for step in steps:
+            subprocess.run(["bash", "-c", step.replace("mkdir", "mkdir -p")], cwd=tmp_path, check=True, timeout=60)
+        if number == 1:
+            before = (tmp_path / "secrets/api_key").read_bytes()
+    assert (tmp_path / "secrets/api_key").read_bytes() == before
 
 
 def test_prometheus_accepts_its_files(tmp_path: Path) -> None:

@@ -134,6 +134,17 @@ def _told(variable: str, name: str, value: Any, config: Config) -> str:
     return text
 
 
+def refuse_secrets(project: str) -> None:
+    """Raise ConfigError where the text of luban.yaml, which servers read, holds an address with a password."""
+    for number, line in enumerate(project.splitlines(), 1):
+        if _PASSWORD_IN_URL.search(line.partition(" #")[0]):
+            raise ConfigError(
+                f"Line {number} of luban.yaml holds an address with a password, which must not stand in files "
+                "that are written, and servers read luban.yaml (`deploy.model_from: project`).",
+                "Take the password out of the address: name it in a variable or a file that its library reads.",
+            )
+
+
 def _is_plain(text: str) -> bool:
     """Whether YAML reads a text as itself without quotes."""
     return re.fullmatch(r"[A-Za-z_./][A-Za-z0-9_./:-]*[A-Za-z0-9_./-]", text) is not None and text.lower() not in (

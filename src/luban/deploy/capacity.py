@@ -28,6 +28,9 @@ from luban.errors import ServeError
 START_S = 60.0
 FIRST_RATE, NARROWINGS = 25.0, 4
 MAX_RATE = 50_000.0
+BUSY = 0.75
+"""Share of the time for which a server at its limit works. One that works less, and waits for its core for half as
+long as it works, is held up by what else runs there."""
 LARGE = 1000
 """Rows of the large requests that are asked last: they take the most memory."""
 
@@ -40,6 +43,10 @@ class Trial:
     p95_ms: float
     num_failed: int
     held: bool
+    busy: float
+    """Share of the time for which the server worked."""
+    waiting: float
+    """Share of the time for which it could have worked, but its core did other work."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,9 @@ class Capacity:
     """What was measured of one process on one core.
 
     `rps` is the highest rate that held with p95 within `p95_ms`; `limited_by` is `server`, or `load` where the process
-    that asked could not ask faster: then the server can do more. `memory_mb` is its largest resident memory,
-    requests of 1,000 rows among what was asked.
+    that asked could not ask faster: then the server can do more; or `machine`, where the server waited
+    for its core, which did other work: then it can do more on a machine of its own. `memory_mb` is its largest
+    resident memory, requests of 1,000 rows among what was asked.
     """
 
     rps: float
@@ -70,8 +78,12 @@ class Capacity:
 def server(bundle: Path, settings: Sequence[str] = (), core: int | None = None) -> Iterator[tuple[str, int, float]]:
     """A real server of a bundle's folder: address, process id, seconds until it was ready. Ended afterwards."""
     command = [sys.executable, "-m", "luban", "serve", "--bundle", str(bundle), "--port", "0", "--json", *settings]
+    # A key would have to be sent with each request; what is measured is who answers, not who may ask.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LUBAN_API_KEY")}
     started = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as process:
         assert process.stdout is not None
         if core is not None:
             os.sched_setaffinity(process.pid, {core})
@@ -107,9 +119,14 @@ def capacity(
             raise ServeError(
                 f"The server answers its own example rows with {dict(alone.statuses)}.", "Look at its log."
             )
-        trials, limited_by = _search(address, asked, p95_ms, trial_s, max_rate)
+        trials, limited_by = _search(address, asked, p95_ms, trial_s, max_rate, pid)
         many = [rows[number % len(rows)] for number in range(LARGE)]
-        drive(address, [request_bytes(address, "/v1/predict", orjson.dumps({"rows": many}))], 2, 1.0, 4)
+        large = drive(address, [request_bytes(address, "/v1/predict", orjson.dumps({"rows": many}))], 2, 1.0, 4)
+        if 200 not in large.statuses:
+            raise ServeError(
+                f"The server answers no request of {LARGE} rows ({dict(large.statuses)}), by which memory is measured.",
+                "Unset what makes its limits smaller, such as LUBAN__SERVE__MAX_ROWS.",
+            )
         held = [trial for trial in trials if trial.held]
         best = max(held, key=lambda trial: trial.rate, default=None)
         return Capacity(
@@ -126,19 +143,24 @@ def capacity(
 
 
 def _search(
-    address: str, asked: Sequence[bytes], p95_ms: float, trial_s: float, max_rate: float
+    address: str, asked: Sequence[bytes], p95_ms: float, trial_s: float, max_rate: float, pid: int
 ) -> tuple[list[Trial], str]:
     trials: list[Trial] = []
     low, high, limited_by = 0.0, FIRST_RATE, "server"
 
     def held(rate: float) -> bool:
         nonlocal limited_by
+        began, (worked, waited) = time.perf_counter(), _scheduled_s(pid)
         load = drive(address, asked, rate, trial_s)
+        took_s, (now_worked, now_waited) = time.perf_counter() - began, _scheduled_s(pid)
+        busy, waiting = (now_worked - worked) / took_s, (now_waited - waited) / took_s
         behind = load.late_s * 1000 > p95_ms / 2
         good = not load.num_failed and load.quantile_ms(0.95) <= p95_ms and not behind
         if not good:
             limited_by = "load" if behind and _mostly_waits(load, p95_ms) else "server"
-        trials.append(Trial(rate, load.quantile_ms(0.95), load.num_failed, good))
+            if busy < BUSY and waiting > busy / 2:
+                limited_by = "machine"
+        trials.append(Trial(rate, load.quantile_ms(0.95), load.num_failed, good, busy, waiting))
         return good
 
     # A machine has other things to do now and then: what did not hold is tried once more.
@@ -164,6 +186,18 @@ def _on(core: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def _scheduled_s(pid: int) -> tuple[float, float]:
+    """Seconds for which a process' first thread, which answers, worked and waited for a core so far.
+
+    Zeros where the kernel does not count them (https://docs.kernel.org/scheduler/sched-stats.html, schedstat).
+    """
+    try:
+        worked, waited, _ = Path(f"/proc/{pid}/schedstat").read_text("ascii").split()
+    except FileNotFoundError:
+        return 0.0, 0.0
+    return int(worked) / 1e9, int(waited) / 1e9
 
 
 def _peak_mb(pid: int) -> float:

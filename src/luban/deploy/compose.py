@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from pydantic import Field, field_validator
 
+from luban.catalog import fingerprint
 from luban.deploy.base import Deployment, File, Target
 from luban.deploy.container import PORT, Container, image_files, state_steps, wheel_steps
 from luban.deploy.needs import ports_outside
@@ -80,11 +81,12 @@ class Compose(Target):
         grpc = tuple(f"{address}:{plan.serve.grpc.port}" for address in self._addresses(plan) if plan.serve.grpc.port)
         front = replace(front_of(plan, self.config.model_copy(update=settings), servers, grpc), log="/dev/stdout")
         image = Container.Config(base=self.config.base)
+        mounted = [proxy_file(plan.config.proxy, KIND, plan, front), *self._watching(plan, servers)]
+        values = {**self._values(plan), "hashes": _hashes(mounted)}
         return [
-            File("compose.yaml", render("compose/compose.yaml", KIND, plan, self._values(plan))),
-            proxy_file(plan.config.proxy, KIND, plan, front),
+            File("compose.yaml", render("compose/compose.yaml", KIND, plan, values)),
+            *mounted,
             *image_files(KIND, plan, image, self.carries_bundle(plan)),
-            *self._watching(plan, servers),
         ]
 
     def _watching(self, plan: Deployment, servers: tuple[str, ...]) -> list[File]:
@@ -106,19 +108,23 @@ class Compose(Target):
 
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
+        servers = " ".join(f"luban-{number}" for number in range(1, len(self._addresses(plan)) + 1))
         certificate = (
             f"cp CERTIFICATE secrets/cert.pem; cp PRIVATE-KEY secrets/cert.pem.key     # of {plan.config.host}"
         )
         return (
             "(umask 077 && mkdir -p secrets)          # for its owner alone; in it, containers' users may read",
-            "openssl rand -hex 32 >secrets/api_key; openssl rand -hex 16 >secrets/grafana_password",
+            "[ -e secrets/api_key ] || openssl rand -hex 32 >secrets/api_key; "
+            "[ -e secrets/grafana_password ] || openssl rand -hex 16 >secrets/grafana_password",
             *((certificate,) if self.config.tls else ()),
             *(f"printf %s … >secrets/{name}          # for Alertmanager" for name in self.config.alerts.secrets),
             "chmod 444 secrets/*",
             *wheel_steps(plan),
             *(("docker compose build",) if plan.config.model_from == "project" else ()),
             *state_steps(plan, f"{plan.name.replace('.', '-')}_state", Container.Config().user),
-            "docker compose up --build --detach --wait",
+            "docker compose up --build --detach --wait --remove-orphans",
+            "# from the second time on, before that: "
+            f"for one in {servers}; do docker compose up --build --detach --wait $one; done",
         )
 
     def _addresses(self, plan: Deployment) -> list[str]:
@@ -144,6 +150,18 @@ class Compose(Target):
             "published": [config.port, *([config.plain_port] if config.tls and config.plain_port else [])],
             "dashboards_at": WHERE_DASHBOARDS,
         }  # fmt: skip
+
+
+_READ_BY = {
+    "proxy": tuple(FILES.values()), "prometheus": ("prometheus.yml", "rules/"), "alertmanager": ("alertmanager.yml",),
+    "grafana": ("grafana/",),
+}  # fmt: skip
+
+
+def _hashes(files: Sequence[File]) -> dict[str, str]:
+    """What each service reads, as a hash: a container is made anew for another label, not for another file."""
+    texts = {service: [one.text for one in files if one.path.startswith(paths)] for service, paths in _READ_BY.items()}
+    return {service: f"sha-{fingerprint(found)[:16]}" for service, found in texts.items()}
 
 
 def hardware_address(address: str) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from luban.catalog import Config as Settings
-from luban.deploy.base import Deployment, File, Target
+from luban.deploy.base import Deployment, File, Target, refuse_secrets
 from luban.deploy.templates import header, render
 
 KIND = "container"
@@ -46,14 +46,17 @@ class Container(Target):
         mount = "" if self._baked(plan) else " -v ./bundle:/bundle:ro"
         if plan.config.model_from == "project":
             mount = f" -v {plan.name}-state:/state"
-        grpc = f"-p {plan.serve.grpc.port}:{plan.serve.grpc.port} " if plan.serve.grpc.port else ""
+        # Loopback alone: it speaks plain HTTP, and a published port passes a machine's firewall by.
+        grpc = f"-p 127.0.0.1:{plan.serve.grpc.port}:{plan.serve.grpc.port} " if plan.serve.grpc.port else ""
         return (
             *wheel_steps(plan),
-            '(umask 077 && echo "LUBAN_API_KEY=$(openssl rand -hex 32)" >keys.env)',
+            '[ -e keys.env ] || (umask 077 && echo "LUBAN_API_KEY=$(openssl rand -hex 32)" >keys.env)',
             f"docker build -t {plan.image} .          # or: buildah bud -t {plan.image} .",
             *state_steps(plan, f"{plan.name}-state", self.config.user),
-            f"docker run --read-only --tmpfs /tmp --cap-drop ALL --env-file keys.env{mount} "
-            f"-p {PORT}:{PORT} {grpc}{plan.image}",
+            "docker run --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges "
+            f"--memory {plan.config.memory_mb}m --cpus {plan.config.cpus:g} --env-file keys.env{mount} "
+            f"-p 127.0.0.1:{PORT}:{PORT} {grpc}{plan.image}",
+            "# It speaks plain HTTP, to this machine alone; a proxy before it (luban deploy proxy) answers others.",
         )
 
     def _baked(self, plan: Deployment) -> bool:
@@ -107,5 +110,6 @@ def requirements(kind: str, plan: Deployment) -> list[File]:
         File("wheels/README.txt", f"{top}{_WHEELS}"),
     ]
     if plan.config.model_from == "project":
+        refuse_secrets(plan.project)
         files.append(File("luban.yaml", f"{top}{plan.project}"))
     return files

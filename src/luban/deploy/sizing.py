@@ -73,6 +73,8 @@ def size(config: SizingConfig, measured: Capacity, num_for_jobs: int = 0) -> Siz
     `cpu` and `memory_mb` (MiB) are of one replica, in which `num_for_jobs` more processes may answer files; costs are
     of all.
     """
+    if measured.rps <= 0 and measured.limited_by == "machine":
+        raise ServeError(f"Nothing can be planned: {_BUSY}", "Or allow more time with --p95-ms.")
     if measured.rps <= 0:
         raise ServeError(
             f"One process alone cannot answer within {config.p95_ms:g} ms: p95 is {measured.p95_ms:.1f} ms even "
@@ -108,7 +110,7 @@ def size(config: SizingConfig, measured: Capacity, num_for_jobs: int = 0) -> Siz
 
 def described(config: SizingConfig, measured: Capacity, sizing: Sizing) -> list[str]:
     """The plan as a person reads it, and the settings that follow from it."""
-    more = " (the process that asked could not ask faster)" if measured.limited_by == "load" else ""
+    more = _LIMITS.get(measured.limited_by, "")
     found = [
         f"One process answers {measured.rps:,.0f} requests of one row a second "
         f"with p95 {measured.p95_ms:.1f} ms{more};",
@@ -127,8 +129,19 @@ def described(config: SizingConfig, measured: Capacity, sizing: Sizing) -> list[
         found.append(f"  cost a month           {sizing.cost_per_month:,.2f}")
     else:
         found.append("  cost                   give prices: --core-hour 0.04 --gib-hour 0.005")
-    settings = f"deploy: {{replicas: {sizing.replicas}, cpus: {sizing.cpu:g}, memory_mb: {sizing.memory_mb}}}"
-    return [*found, "", "In luban.yaml:", f"  {settings}"]
+    settings = [f"deploy: {{replicas: {sizing.replicas}, cpus: {sizing.cpu:g}, memory_mb: {sizing.memory_mb}}}"]
+    if sizing.processes > 1:
+        settings.append(f"serve: {{workers: {sizing.processes}}}")
+    if measured.limited_by == "machine":
+        found.append(f"note: {_BUSY}")
+    return [*found, "", "In luban.yaml:", *(f"  {one}" for one in settings)]
+
+
+_LIMITS = {"load": " (the process that asked could not ask faster)", "machine": " (held up by other work here)"}
+_BUSY = (
+    "this machine was busy with other work while the server was measured, so that it can do more than was seen. "
+    "Measure again when the machine is idle."
+)
 
 
 def _with_jobs(sizing: Sizing) -> str:

@@ -31,11 +31,11 @@ class Front:
     """One proxy. `certificate` and `certificate_key` are paths on its machine; HAProxy looks for the key in the
     certificate's file, or beside it with `.key` at the end.
 
-    `port` is that of TLS, or of plain HTTP where `tls` is false; `plain_port` sends on to it, 0 for none. `servers` are
-    `host:port`; `grpc_servers` are the same servers' places for gRPC, none where it is off. `max_file_bytes` is the
-    limit at /v1/jobs, 0 where no files are taken. `rate_per_s` and `max_connections` are those of one client's
-    address, 0 for no limit. `user` is whom HAProxy becomes after it has opened its ports, "" for whom it was started
-    as; `log` is NGINX's.
+    `port` is that of TLS, or of plain HTTP where `tls` is false; `plain_port` sends on to it, 0 for none; with `ipv6`
+    both listen for IPv6, too. `servers` are `host:port`; `grpc_servers` are the same servers' places for gRPC, none
+    where it is off. `max_file_bytes` is the limit at /v1/jobs, 0 where no files are taken. `rate_per_s` and
+    `max_connections` are those of one client's address, 0 for no limit. `user` is whom HAProxy becomes after it has
+    opened its ports, "" for whom it was started as; `log` is NGINX's.
     """
 
     servers: tuple[str, ...]
@@ -43,6 +43,7 @@ class Front:
     port: int = 443
     plain_port: int = 80
     tls: bool = True
+    ipv6: bool = False
     certificate: str = "/etc/luban/tls/cert.pem"
     certificate_key: str = "/etc/luban/tls/cert.pem.key"
     max_body_bytes: int = 8 * 1024 * 1024

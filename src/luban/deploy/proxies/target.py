@@ -23,6 +23,8 @@ class ProxySettings(Settings):
     """Port that clients reach."""
     plain_port: int = Field(80, ge=0, le=65_535)
     """Port for plain HTTP that sends on to TLS; 0 for none."""
+    ipv6: bool = True
+    """Listen for IPv6, too; false where the machine's kernel has none."""
     tls: bool = True
     """false: plain HTTP, because TLS ends before this proxy."""
     certificate: str = Field("/etc/luban/tls/cert.pem", pattern=r"^[A-Za-z0-9_./-]+$")
@@ -76,6 +78,12 @@ def front_of(
             "`serve.tls` must not be set here: TLS ends at the proxy, which asks the servers in plain HTTP.",
             "Take it out; the proxy's certificate is a setting of the target.",
         )
+    if plan.config.proxy == "haproxy" and config.tls and config.certificate_key != f"{config.certificate}.key":
+        raise ConfigError(
+            f"`certificate_key` must be {config.certificate}.key, where HAProxy looks for it, but got "
+            f"{config.certificate_key}.",
+            "Name it so; it is not read where the certificate's file holds the key, too.",
+        )
     files = serve.jobs.enabled and plan.config.model_from == "project"
     return Front(
         servers=servers,
@@ -83,6 +91,7 @@ def front_of(
         port=config.port,
         plain_port=config.plain_port if config.tls else 0,
         tls=config.tls,
+        ipv6=config.ipv6,
         certificate=config.certificate,
         certificate_key=config.certificate_key,
         max_body_bytes=serve.max_body_bytes,

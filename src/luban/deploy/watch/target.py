@@ -92,7 +92,11 @@ class Monitoring(Target):
     def next_steps(self, plan: Deployment) -> Sequence[str]:
         """See Target."""
         file = self.config.key_file
-        key = [f"luban keys create --name prometheus --role viewer >{file}"] if file else []
+        key = (
+            [f"(umask 077 && luban keys create --name prometheus --role viewer --expires never >{file})"]
+            if file
+            else []
+        )
         names = ", ".join(self.config.alerts.secrets)
         secrets = [f"Put {names} into {self.config.secrets_at}, for Alertmanager's user alone."] if names else []
         told = ["amtool check-config alertmanager.yml", "alertmanager --config.file alertmanager.yml"]
