@@ -40,7 +40,9 @@ case "$*" in
   is-active*) [ -e "$WORK/pids/$port" ];;
 esac
 """,
-    "python3": '[ "$1" = -c ] && exit 0; mkdir -p "$3/bin"; ln -s "$(type -P true)" "$3/bin/pip"',
+    "python3": '[ "$1" = -c ] && exit 0; mkdir -p "$3/bin"; ln -s "$(type -P true)" "$3/bin/pip"; '
+    'ln -s "$LUBAN" "$3/bin/luban"',
+    "runuser": 'shift 3; exec "$@"',
     "apt-get": "", "systemd-sysusers": "", "nginx": "", "haproxy": "", "id": '[ "$1" = -u ] && echo 0',
     "install": 'args=(); while [ $# -gt 0 ]; do case "$1" in -o|-g) shift;; *) args+=("$1");; esac; shift; done; '
     'exec /usr/bin/install "${args[@]}"',
