@@ -15,7 +15,7 @@ prepare: {steps: [unicode, missing, duplicates, near-duplicates, label-conflicts
 """
 CODE = """
 import sys
-import luban.cli.serve, luban.serve.fleet.roster, luban.serve.server, luban.workshop
+import luban.cli.serve, luban.serve.fleet.roster, luban.serve.jobs.job_process, luban.serve.server, luban.workshop
 from luban.project import load_project
 load_project(sys.argv[1])
 print(*sorted(name for name in sys.modules if name in {"sklearn", "torch", "pandas", "scipy"} or name.startswith(

@@ -34,7 +34,6 @@ from luban.serve.config import ServeConfig
 from luban.serve.guards.breaker import end_process
 from luban.serve.jobs.job_figures import AllJobFigures, JobFigures
 from luban.serve.jobs.job_files import KIND
-from luban.serve.jobs.job_work import PredictWork
 from luban.serve.watch import log
 from luban.store.blobs import Store
 from luban.store.home import Home
@@ -173,6 +172,9 @@ def _process(home: Home, config: ServeConfig, folder: Path) -> Iterator[subproce
 
 def main() -> None:
     """The process: jobs until there are none, or until it is told to stop."""
+    # Here alone: what reads and writes files takes 9 MB, which the server, that starts this process, need not.
+    from luban.serve.jobs.job_work import PredictWork
+
     where = json.load(sys.stdin)
     _first_to_go()
     log.set_up()
