@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from luban.client.wire import Ask, Wire, as_json
 from luban.errors import DataError, ServeError
@@ -78,7 +79,8 @@ class JobsOfServer:
 
         `sticky`: a column; rows that are equal in it are answered by one version of those that share the rows.
 
-        Sent again where the answer is lost, it stays one job. Raises DataError where the file is of no known kind.
+        Sent again where the answer is lost, it stays one job. Raises DataError where the file is of no known kind, or
+        not there.
         """
         query = {"format": format} if format else {}
         once = {"Idempotency-Key": secrets.token_hex(16)}
@@ -92,6 +94,8 @@ class JobsOfServer:
         media_type = MEDIA_TYPES.get(path.suffix.lower())
         if media_type is None:
             raise DataError(f"The file must end in one of {', '.join(MEDIA_TYPES)}, but got {path.name}.")
+        if not path.is_file():
+            raise DataError(f"There is no file {path}.", "Name one that is there.")
         named = {"model": model, "version": "" if version is None else str(version), "sticky": sticky}
         query |= {name: value for name, value in named.items() if value}
         if options is not None:
@@ -106,7 +110,7 @@ class JobsOfServer:
 
     def get(self, id: str) -> JobState:
         """One job."""
-        return _job(self._wire.ask(Ask("GET", f"/v1/jobs/{id}")).json())
+        return _job(self._wire.ask(Ask("GET", _path(id))).json())
 
     def wait(
         self,
@@ -133,7 +137,7 @@ class JobsOfServer:
 
     def answers(self, id: str) -> Sequence[Mapping[str, Any]]:
         """The answers of a job that was handed in as rows."""
-        found: Sequence[Mapping[str, Any]] = self._wire.ask(Ask("GET", f"/v1/jobs/{id}/result")).json()["answers"]
+        found: Sequence[Mapping[str, Any]] = self._wire.ask(Ask("GET", f"{_path(id)}/result")).json()["answers"]
         return found
 
     def save(self, id: str, path: str | Path) -> Path:
@@ -141,7 +145,7 @@ class JobsOfServer:
         target = Path(path)
         beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         try:
-            with self._wire.stream(Ask("GET", f"/v1/jobs/{id}/result"), UPLOAD_S) as body, beside.open("wb") as file:
+            with self._wire.stream(Ask("GET", f"{_path(id)}/result"), UPLOAD_S) as body, beside.open("wb") as file:
                 shutil.copyfileobj(body, file)
             beside.replace(target)
         finally:
@@ -150,11 +154,15 @@ class JobsOfServer:
 
     def cancel(self, id: str) -> JobState:
         """Stop a job; one that has ended stays as it is."""
-        return _job(self._wire.ask(Ask("DELETE", f"/v1/jobs/{id}")).json())
+        return _job(self._wire.ask(Ask("DELETE", _path(id))).json())
 
     def retry(self, id: str) -> JobState:
         """Let a job that failed or was cancelled wait again."""
-        return _job(self._wire.ask(Ask("POST", f"/v1/jobs/{id}/retry", twice=False)).json())
+        return _job(self._wire.ask(Ask("POST", f"{_path(id)}/retry", twice=False)).json())
+
+
+def _path(id: str) -> str:
+    return f"/v1/jobs/{quote(id, safe='')}"
 
 
 def _job(found: dict[str, Any]) -> JobState:

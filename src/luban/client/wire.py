@@ -16,6 +16,7 @@ import random
 import ssl
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,22 +80,26 @@ class Wire:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(f"`url` must be such as http://127.0.0.1:8000, but got {url!r}.")
-        self._host, self._port = parts.hostname, parts.port
+        # Named even where the address does not: http.client takes the end of an IPv6 address for a port.
+        self._host, self._port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
         self._prefix = parts.path.rstrip("/")
         self._tls = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
         self._headers = {"User-Agent": f"luban-client/{__version__}"}
+        key = key.strip()  # that of a file ends in a line's end
         if key:
+            if not key.isascii() or not key.isprintable():
+                raise ConfigError("`key` must be one line of ASCII letters, digits and signs, but it is not.")
             self._headers["Authorization"] = f"Bearer {key}"
         self.timeout_s = timeout_s
         self._retries = retries
         self._local = threading.local()
-        self._all: list[http.client.HTTPConnection] = []
+        self._all: weakref.WeakSet[http.client.HTTPConnection] = weakref.WeakSet()  # one goes with its thread
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._lock:
-            for connection in self._all:
+            for connection in list(self._all):
                 connection.close()
 
     def ask(self, ask: Ask, timeout_s: float | None = None, retries: int | None = None) -> Got:
@@ -120,7 +125,7 @@ class Wire:
             tried += 1
 
     def _unreachable(self, lost: Exception) -> Unreachable:
-        place = self._host if self._port is None else f"{self._host}:{self._port}"
+        place = f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
         reason = str(lost) or type(lost).__name__
         todo = "Look whether the server runs, and at this address."
         if isinstance(lost, ssl.SSLCertVerificationError):
@@ -167,14 +172,15 @@ class Wire:
         if connection.sock is not None:
             connection.sock.settimeout(left)
         path = self._prefix + ask.path + (f"?{urlencode(ask.query)}" if ask.query else "")
-        headers = {**self._headers, "X-Timeout-Ms": f"{left * 1000:.0f}", **ask.headers}
+        told = {**self._headers, "X-Timeout-Ms": f"{left * 1000:.0f}", **ask.headers}
+        headers = {name: _header(name, value) for name, value in told.items()}
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             # Who refuses a large body answers before it was sent, and closes: the answer may still be read.
             if ask.file is None:
                 connection.request(ask.method, path, ask.body or None, headers)
             else:
                 with ask.file.open("rb") as file:
-                    headers["Content-Length"] = str(ask.file.stat().st_size)
+                    headers["Content-Length"] = str(ask.file.stat().st_size).encode()
                     connection.request(ask.method, path, file, headers)
         return connection.getresponse()
 
@@ -189,13 +195,20 @@ class Wire:
         if not fresh:
             self._local.connection = found
             with self._lock:
-                self._all.append(found)
+                self._all.add(found)
         return found
 
 
 def as_json(told: Mapping[str, Any]) -> bytes:
     """A body of JSON; bytes, and files that a path names, as base64. NaN raises ValueError."""
     return json.dumps(told, ensure_ascii=False, allow_nan=False, default=_base64).encode()
+
+
+def _header(name: str, value: str) -> bytes:
+    """A header's value as it goes over the wire, in UTF-8 as curl sends it. Raises ConfigError for control signs."""
+    if not value.isprintable():
+        raise ConfigError(f"What is sent as {name} must be one line of printable text, but got {value!r}.")
+    return value.encode()
 
 
 def _base64(value: object) -> str:
