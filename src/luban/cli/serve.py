@@ -32,9 +32,7 @@ def register(app: typer.Typer) -> None:
 class Listening:
     """Where it listens, by how many processes, and to whom."""
 
-    host: Annotated[str | None, typer.Option(help="Address to listen on; others than loopback need LUBAN_API_KEY.")] = (
-        None
-    )
+    host: Annotated[str | None, typer.Option(help="Address to listen on; others than loopback need a key.")] = None
     port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one.")] = None
     workers: Annotated[int | None, typer.Option(help="Processes that answer on one socket.", min=1)] = None
     no_key: Annotated[bool, typer.Option("--no-key", help="Answer everybody, although no API key is set.")] = False

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from luban.data.binary import shown
+from luban.evaluate.masking import plain
 from luban.explain.base import Block, Finding, Grid, Json, Marked, Sentence
 from luban.explain.quantity import VALUE
 from luban.explain.question import Question
@@ -181,4 +182,4 @@ def _answered(answer: Json) -> str:
 def _plain(value: Any) -> Any:
     """A parsed value as JSON has it; of bytes what they are."""
     value = shown(value)
-    return value if isinstance(value, (str, int, float, bool)) else str(value)
+    return value if isinstance(value, (str, int, float, bool)) else plain(value)
