@@ -51,7 +51,7 @@ def main() -> None:
         try:
             found[name] = measured(name, model, 1 if options.quick else options.seconds)
         except (RuntimeError, subprocess.CalledProcessError) as error:
-            emit(NAME, f"{name} could not be run", reason=str(error)[:200])
+            emit(NAME, f"{name} could not be run", reason=str(error)[:600])
             continue
         for clients, one in found[name].items():
             emit(

@@ -31,6 +31,8 @@ GUARDS = {
     "LUBAN__SERVE__LIMITS__ROWS": '{"rate_per_s": 1000000, "burst": 1000000}',
     "LUBAN__SERVE__ROWS__OUTSIDE": "mark",
 }
+PEER_START_S = 300.0
+"""Time that a peer has to listen: some read half of what is installed first, which takes a busy machine minutes."""
 RUNTIME = ("onnxruntime==1.31.1", "numpy==2.4.6")
 PEERS = {
     "fastapi": ("fastapi==0.165.0", "uvicorn[standard]==0.54.0", *RUNTIME),
@@ -102,7 +104,8 @@ def running(command: Sequence[str | Path], port: int, wait_s: float, **more: str
         end = time.monotonic() + wait_s
         while not listens(port):
             if process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"It does not serve: {' '.join(map(str, command))}")
+                how = f"{wait_s:g} s were not enough" if process.poll() is None else f"status {process.poll()}"
+                raise RuntimeError(f"It does not serve: {how}. By hand: {' '.join(map(str, command))}")
             time.sleep(0.01)
         yield server
     finally:
@@ -145,7 +148,8 @@ def peer(name: str, model: Model) -> Iterator[Server]:
     port, python = free_port(), peer_python(*PEERS[name])
     # So that `python` finds the programs of its own environment.
     path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
-    with running([python, "-m", f"benchmarks.serve_{name}", model.folder, str(port)], port, 120, PATH=path) as server:
+    command: list[str | Path] = [python, "-m", f"benchmarks.serve_{name}", model.folder, str(port)]
+    with running(command, port, PEER_START_S, PATH=path) as server:
         server.path = PATHS.get(name, server.path)
         body = requests_of(name, model).read_text("utf-8").splitlines()[0].encode()
         end = time.monotonic() + 60
