@@ -101,7 +101,7 @@ def test_a_whole_life(house: House) -> None:
         told = [{"request_id": "first", "position": n, "truth": "yes"} for n in range(2)]
         client.post("/v1/feedback", json={"feedback": told}).raise_for_status()
         until(lambda: [known["judged"] for known in house.said("feedback", "show")[0]["known"]] == [2])
-        assert house.said("reviews", "list")[0]["counts"]["open"] == 2
+        assert house.said("reviews", "list")[0]["counts"]["told"] == 2, "their truth is known"
 
         content, kind = (house.folder / "rows.csv").read_bytes(), {"content-type": "text/csv"}
         job = client.post("/v1/jobs", content=content, headers=kind).raise_for_status().json()["id"]

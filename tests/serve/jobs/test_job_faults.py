@@ -8,10 +8,11 @@ import signal
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 
-from luban.bundle.bundle import Bundle
+from luban.bundle.bundle import NO_NUMBER, Bundle
 from luban.engine.jobs import JobQueue, JobRunner
 from luban.errors import StoreError
 from luban.serve.config import ServeConfig
@@ -23,6 +24,7 @@ from luban.serve.learning.records import Records
 from luban.store.tables import reviews
 
 from ..deploying import ADA, House, until
+from ..tiny import TEXTS
 from .working import CSV, client_of, handed_in, lines, recorded, result, worked, worker
 
 
@@ -50,6 +52,43 @@ class TestModelsThatFail:
             found = api.get(f"/v1/jobs/{id}/result").json()["answers"]
             assert [one.get("error") for one in found] == [None, job_desk.INSIDE, None]
             assert "secret" not in json.dumps(found)
+
+    def test_one_version_that_raises_or_gives_no_number_costs_its_own_rows_alone(
+        self, house: House, poisoned: set[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A file, two arms; one of them fails for some rows: the others of both have their answers, in order."""
+        own = Bundle.run
+
+        def run(bundle: Bundle, arrays: Any) -> Any:
+            outputs = own(bundle, arrays).copy()
+            if bundle.identity == second:
+                (stars,) = (
+                    value[:, 0] for name, value in arrays.items() if name.startswith("stars") and value.ndim == 2
+                )
+                outputs[stars <= no_stars] = np.nan
+            return outputs
+
+        house.deployments.set_weights("reviews", {2: 0.5}, ADA)
+        version = house.registry.resolve("reviews", 2)
+        second, bundle = version.identity, Bundle.load(house.home.store.fetch(version.tree))
+        encoded = bundle.encode(bundle.values([{"text": "a", "stars": 0}]).columns)
+        (no_stars,) = (value[0, 0] for name, value in encoded.items() if name.startswith("stars") and value.ndim == 2)
+        with client_of(house) as api:
+            until(lambda: len(api.get("/v1/models/reviews").json()["versions"]) == 2)
+            id = handed_in(api, content=lines(200), headers=CSV)
+            poisoned |= {f"{TEXTS[number % 4]} {number}" for number in (5, 70)}
+            monkeypatch.setattr(Bundle, "run", run)
+            worked(house)
+            rows = result(api, id)
+        assert [row["text"] for row in rows] == [f"{TEXTS[number % 4]} {number}" for number in range(200)]
+        assert all(bool(row["error"]) != bool(row["label"]) for row in rows), "an answer or a reason, each"
+        assert {row["error"] for row in rows} == {"", NO_NUMBER, job_desk.INSIDE}
+        assert [number for number, row in enumerate(rows) if row["error"] == job_desk.INSIDE] == [5, 70]
+        assert {row["version"] for row in rows if row["label"]} == {"1", "2"}
+        answered = {row["request_id"] for row in rows if row["label"]}
+        assert {row.request_id for row in recorded(house)} == answered
+        assert {row["stars"] for row in rows if row["error"] == NO_NUMBER} == {"0"}
+        assert {row["version"] for row in rows if row["stars"] == "0"} == {"", "1"}
 
     def test_one_that_always_raises_opens_the_breaker_and_the_job_waits(
         self, house: House, poisoned: set[str], monkeypatch: pytest.MonkeyPatch
