@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 from luban.catalog import FEATURES, GATES, STEPS, TASKS
+from luban.cli.demo import WORDS as DEMO
 from luban.compress.trial import _REASONS as COMPRESSED
 from luban.data.schema import Role
 from luban.deploy.watch.words import WORDS as WATCH
@@ -21,7 +22,7 @@ from luban.prepare.config import SplitConfig
 HAN = re.compile("[\u4e00-\u9fff]")
 BLANK = re.compile(r"\{\w+\}")
 SAME = re.compile(r"[\W\d_]*|F1|R²|q")
-TABLES = {"reports": TEXT, "explanations": EXPLAIN, "init": PHRASES, "alerts": WATCH}
+TABLES = {"reports": TEXT, "explanations": EXPLAIN, "init": PHRASES, "alerts": WATCH, "demo": DEMO}
 
 
 @pytest.mark.parametrize("table", TABLES)
