@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-BOUND_S = 60.0
+BOUND_S = 120.0
 """A wait that takes longer is in vain, also on a machine that has much else to do."""
 
 
