@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import sqlite3
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +24,7 @@ from luban.serve.fleet.routing import Arm, Picked
 from luban.serve.learning import records as module
 from luban.serve.learning.learning_config import RecordsConfig
 from luban.serve.learning.records import Records
-from luban.serve.learning.sweep import DAY_S, DISTRUST_S, EVERY_S, Sweep
+from luban.serve.learning.sweep import DAY_S, DISTRUST_S, EVERY_S, MOST_S, Sweep
 from luban.serve.question import ANYBODY, Entry, Question, Reply
 from luban.store.ledger import Ledger
 from luban.store.tables import answers, feedback, reviews
@@ -278,6 +280,37 @@ class TestSweep:
         at.wall, at.ticks = at.wall + EVERY_S, at.ticks + EVERY_S
         sweep.now_and_then()
         assert kept(ledger) == []
+
+    def test_much_is_removed_in_turns_so_that_records_are_written_between(
+        self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("luban.serve.learning.sweep.PIECE_ROWS", 2)
+        fill(ledger, [self.now - 40 * DAY_S] * 9)
+        ticks = itertools.count(0.0, 20 * MOST_S)  # each look at the clock finds the time of a turn over
+        sweep = Sweep(ledger, 30, 1000, lambda: self.now, lambda: next(ticks))
+        left = [9]
+        for _ in range(12):
+            sweep.now_and_then()
+            left.append(len(kept(ledger)))
+        assert max(a - b for a, b in itertools.pairwise(left)) == 2, left
+        assert left[-1] == 0
+
+
+def test_what_waits_keeps_no_bundle_in_memory(ledger: Ledger) -> None:
+    found = records(ledger)
+
+    class Version(SimpleNamespace):
+        """What can be watched."""
+
+    question, reply = reply_to("one")
+    reply.picked = Picked(Arm("champion", Version(version=7)))  # type: ignore[arg-type]
+    watched = weakref.ref(reply.picked.arm.served)
+    found.answered(question, reply)
+    del question, reply
+    assert found.num_waiting == 1
+    assert watched() is None
+    found.write()
+    assert [row.version for row in kept(ledger)] == [7]
 
 
 def test_requests_are_answered_while_the_ledger_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,6 @@ from luban.serve.learning.review_rows import OPEN
 from luban.serve.learning.truths import as_text, in_order
 
 if TYPE_CHECKING:
-    from luban.serve.fleet.routing import Arm
     from luban.serve.question import Answer
     from luban.store.database import Transaction
 
@@ -26,14 +25,16 @@ DEPLOYMENT = "default"
 class Item(NamedTuple):
     """One reply. `rows` holds those that are to be kept, by position; `every`: all answers are written.
 
-    Of the request only what is written is held: many may wait, and with its notes each would weigh twice as much.
+    `by`: name of the arm and number of its version. Not the arm: while the ledger is away, all that waits would keep
+    bundles in memory that are to be given back. Of the request only what is written is held: many may wait, and with
+    its notes each would weigh twice as much.
     """
 
     time: float
     request_id: str
     model: str
     sticky: str
-    arm: Arm
+    by: tuple[str, int | None]
     share: float | None
     answers: list[Answer]
     rows: Mapping[int, Any]
@@ -54,7 +55,7 @@ def answers_of(item: Item, keep_rows: bool) -> Iterator[dict[str, Any]]:
         yield {
             **_told(item, position, answer),
             "deployment": DEPLOYMENT,
-            "arm": item.arm.name,
+            "arm": item.by[0],
             "unit": unit,
             "share": item.share,
             "row": in_order(item.rows[position]) if keep_rows and item.every else None,
@@ -89,7 +90,7 @@ def _told(item: Item, position: int, answer: Answer) -> dict[str, Any]:
         "request_id": item.request_id,
         "position": position,
         "model": item.model,
-        "version": item.arm.served.version,
+        "version": item.by[1],
         "time": item.time,
         "answer": in_order(answer),
         "confidence": confidence if isinstance(confidence, float) else None,

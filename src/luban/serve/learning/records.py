@@ -39,7 +39,6 @@ from luban.store.tables import answers as answer_table
 from luban.store.tables import reviews as review_table
 
 if TYPE_CHECKING:
-    from luban.serve.fleet.routing import Arm
     from luban.serve.learning.learning_config import RecordsConfig
     from luban.serve.question import Answer, Question, Reply
     from luban.store.ledger import Ledger
@@ -57,7 +56,7 @@ BUSY_SHARE, PATIENT_SHARE = 0.25, 0.5
 """Of the time at most so much is spent writing, so that others find the ledger free; unless the server stops."""
 NO_ROWS: Mapping[int, Any] = {}
 Waiting: TypeAlias = (
-    "tuple[float, str, str, str, Arm, float | None, list[Answer], Mapping[int, Any], "
+    "tuple[float, str, str, str, tuple[str, int | None], float | None, list[Answer], Mapping[int, Any], "
     "Mapping[int, list[str]] | None, bool, int, str]"
 )
 """The members of an `Item`."""
@@ -141,8 +140,9 @@ class Records:
         arm, entry, sticky = reply.picked.arm, question.entry, question.sticky
         # Who named a version was not drawn, and marked answers alone are no fair sample: neither has a share.
         share = arm.weight if every and question.version is None else None
+        by = (arm.name, arm.served.version)
         # A plain tuple: the writer makes an `Item` of it.
-        told = (now, entry.request_id, entry.model, sticky, arm, share, answers, rows, marked, every, num_bytes)
+        told = (now, entry.request_id, entry.model, sticky, by, share, answers, rows, marked, every, num_bytes)
         self._queue.append((*told, entry.caller.id))
         if self._patient:
             return

@@ -1,13 +1,15 @@
 """Removing what is too old: answers, truths, rows for review.
 
-Decided here: little by little, so that nobody waits long for the ledger; after the clock was set by more than an hour,
-nothing is removed by age for a day, so that a clock that is wrong for a while does not cost all records. A clock that
-was wrong already when the server started cannot be told from a right one.
+Decided here: little by little, so that nobody waits long for the ledger, and for MOST_S at once, since the thread that
+writes records sweeps, and what comes meanwhile waits in a bounded memory; what is left is removed soon after. After the
+clock was set by more than an hour, nothing is removed by age for a day, so that a clock that is wrong for a while does
+not cost all records. A clock that was wrong already when the server started cannot be told from a right one.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -25,6 +27,8 @@ FIRST_S = 60.0
 PIECE_ROWS = 1000
 JUMP_S = 3600.0
 DISTRUST_S = 86_400.0
+MOST_S, AGAIN_S = 1.0, 2.0
+"""How long is swept at once, about; and after how long again where that did not suffice."""
 DAY_S = 86_400.0
 LOG = logging.getLogger("luban.serve")
 
@@ -49,6 +53,8 @@ class Sweep:
         self._trusted = ticks()
         self._next = ticks() + FIRST_S
         self.num_removed = 0
+        self._end = math.inf
+        self._is_whole = True
 
     def now_and_then(self) -> None:
         """Remove, if the last time is long enough ago. What the ledger refuses is tried again next time."""
@@ -56,13 +62,15 @@ class Sweep:
             return
         self._next = self._ticks() + EVERY_S
         try:
-            self.remove()
+            self.remove(MOST_S)
+            if not self._is_whole:
+                self._next = self._ticks() + AGAIN_S
         except StoreError as error:
             LOG.warning("old records stay", extra={"fields": {"reason": error.message}})
 
-    def remove(self) -> int:
-        """Remove now; how many rows went. Raises StoreError."""
-        removed = 0
+    def remove(self, most_s: float = math.inf) -> int:
+        """Remove now, for about so long; how many rows went. Raises StoreError."""
+        removed, self._end, self._is_whole = 0, self._ticks() + most_s, True
         before = self._clock() - self._keep_s
         if self._is_trusted():
             for table in (answers, feedback, reviews):
@@ -109,5 +117,8 @@ class Sweep:
                     tx.execute(delete(table).where(*(column == row._mapping[column] for column in key)))
             removed += len(found)
             if len(found) < PIECE_ROWS:
+                return removed
+            if self._ticks() >= self._end:
+                self._is_whole = False
                 return removed
             time.sleep(0.05)
