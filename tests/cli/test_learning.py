@@ -56,10 +56,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with address_of(folder) as address:
         import httpx
 
-        rows = [{"text": f"a flat of its own kind {n}", "nights": n + 0.0, "id": f"s{n}"} for n in range(4)]
+        rows = [{"text": f"a flat of its own kind {n}", "nights": n + 0.0, "id": f"s{n}"} for n in range(6)]
         headers = {"x-request-id": "asked"}
         httpx.post(f"{address}/v1/predict", json={"rows": rows}, headers=headers).raise_for_status()
-        told = [{"request_id": "asked", "position": n, "truth": "good"} for n in (0, 1)]
+        told = [{"request_id": "asked", "position": n, "truth": "good"} for n in (4, 5)]
         httpx.post(f"{address}/v1/feedback", json={"feedback": told}).raise_for_status()
     return folder
 
@@ -88,7 +88,7 @@ def said(folder: Path, *words: str) -> list[dict[str, Any]]:
 def test_the_queue_in_the_terminal(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUBAN_ACTOR", "li")
     (listed,) = said(project, "reviews", "list")
-    assert listed["counts"]["open"] == 4
+    assert (listed["counts"]["open"], listed["counts"]["told"]) == (4, 2), "what feedback told waits for nobody"
     line = next(line for line in run(project, "reviews", "list").stdout.splitlines() if line.startswith("asked:0"))
     first = listed["reviews"][0]
     assert line.split()[1] == first["answer"]["label"], "what is answered stands first, not how sure it is"
@@ -113,7 +113,7 @@ def test_the_queue_in_the_terminal(project: Path, monkeypatch: pytest.MonkeyPatc
 def test_what_is_known(project: Path) -> None:
     (found,) = said(project, "feedback", "show")
     (known,) = found["known"]
-    assert (known["version"], known["arm"], known["answers"]) == (1, "champion", 4)
+    assert (known["version"], known["arm"], known["answers"]) == (1, "champion", 6)
     assert known["truths"] >= 2
     assert "champion" in run(project, "feedback", "show").stdout
     assert run(project, "feedback", "show", "--days", "0").stdout.startswith("No answer")
