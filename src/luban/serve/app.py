@@ -22,6 +22,7 @@ from luban.serve.fleet.fleet import Fleet
 from luban.serve.fleet.models import Models, readiness, unready
 from luban.serve.fleet.waking import LATER
 from luban.serve.guards.door import Door
+from luban.serve.guards.shedding import overloaded
 from luban.serve.http import about
 from luban.serve.http.local import check_local
 from luban.serve.http.openapi import model_facts, openapi
@@ -30,8 +31,9 @@ from luban.serve.http.page import headers as page_headers
 from luban.serve.http.page_words import language_of
 from luban.serve.http.predicting import Predicting, entry_of
 from luban.serve.http.problems import MOST_TRIES, NotYet, Problem
+from luban.serve.http.refusing import Refusal
 from luban.serve.http.routes import Halves, Route, Router
-from luban.serve.http.wire import Disconnected, Receive, Request, Response, Scope, Send, respond
+from luban.serve.http.wire import Disconnected, Receive, Request, Response, Scope, Send, new_id, respond
 from luban.serve.inference.v2 import OpenInference
 from luban.serve.jobs.jobs import Jobs
 from luban.serve.office import Office
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from luban.store.home import Home
 
 LOG = logging.getLogger("luban.serve")
+_REFUSED = overloaded()
 
 
 class App:
@@ -65,6 +68,7 @@ class App:
         self.metrics.add_slow(self._jobs.samples)
         groups = (*own, self._jobs, office.deployed.paths, *office.learning.groups(self.desk))
         self.companions = companions_of(config, office, door, self.accounts, home)
+        self._refusal = Refusal(_REFUSED.response)
         self.router = Router([*(route for group in groups for route in group.routes()), *self._own_routes()])
 
     def _own_routes(self) -> list[Route]:
@@ -132,7 +136,21 @@ class App:
 
     def halves_of(self, path: str) -> Halves | None:
         """How a POST to this path is answered without a task, if it is."""
-        return self.router.halves_of(path)
+        route = self.router.route_of(path)
+        return route.halves if route is not None else None
+
+    def is_full(self) -> bool:
+        """Whether a question that comes now is sent away."""
+        return self.guarding.shedding.is_full()
+
+    def refusal(self, path: str, request_id: str) -> bytes | None:
+        """Send a question away that was not read: what follows the status; None where this path asks no model."""
+        route = self.router.route_of(path)
+        if route is None:
+            return None
+        self.guarding.shedding.sent_away()
+        self.accounts.sent_away(route.path, _REFUSED.kind)
+        return self._refusal.bytes(request_id or new_id())
 
     @property
     def max_body_bytes(self) -> int:

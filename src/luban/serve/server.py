@@ -28,6 +28,13 @@ from luban.serve.fleet.memory import Memory
 from luban.serve.fleet.origins import Origin
 from luban.serve.guards.breaker import end_process
 from luban.serve.guards.door import Door
+<<<<<<< HEAD
+=======
+from luban.serve.guards.keys import VARIABLE, Keys
+from luban.serve.http.direct import DirectProtocol
+from luban.serve.http.outbox import Outbox
+from luban.serve.http.tls import Tls
+>>>>>>> 1cca0ec (Under overload a request is sent away unread; answers of a batch are written together; shedding by a number alone)
 from luban.serve.processes.supervisor import Supervisor
 from luban.serve.processes.worker import Worker
 from luban.serve.watch import log
@@ -173,3 +180,115 @@ def model_threads(config: ServeConfig) -> int:
     if config.model_threads != "auto":
         return config.model_threads
     return max(1, usable_cores() // config.workers)
+<<<<<<< HEAD
+=======
+
+
+def listen(config: ServeConfig, keys: Keys | Door) -> socket.socket:
+    """A bound socket at the configured address. Raises ServeError where it cannot or must not be."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise ServeError(f"`host` must be an address of this machine, but got {config.host}: {error}.") from None
+    if not keys and not config.no_key and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
+        raise ServeError(
+            f"Without an API key the server listens on loopback only, but `host` is {config.host}.",
+            _MAKE_KEY,
+        )
+    try:
+        return socket.create_server(address[:2], family=family, backlog=1024)
+    except OSError as error:
+        raise ServeError(
+            f"Cannot listen on {config.host} port {config.port}: {error.strerror or error}.",
+            "Choose another with --port; 0 picks a free one.",
+        ) from None
+
+
+def address_of(listening: socket.socket, config: ServeConfig) -> str:
+    """The URL of a bound socket."""
+    host, port = listening.getsockname()[:2]
+    scheme = "http" if config.tls is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _settings(app: App, config: ServeConfig) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=partial(DirectProtocol, app, Outbox(), config.head_timeout_s),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=config.max_connections,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=config.stop_timeout_s,
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which says when it is ready, drains before it stops, and returns after a signal.
+
+    Drained, it still answers, but says 503 to `/ready` and asks clients to close their connections: whoever shares
+    requests out then takes them elsewhere before the port is closed.
+    """
+
+    on_ready: Callable[[str], None] = staticmethod(lambda address: None)
+
+    def __init__(self, app: App, config: ServeConfig) -> None:
+        super().__init__(_settings(app, config))
+        self._own_config = config
+        self._tls = None if config.tls is None else Tls(config.tls)
+        if self._tls is not None:
+            self.config.load()
+            self.config.ssl = self._tls.context
+        self._app = app
+        self.guarding = app.guarding
+        self._drain_s = config.drain_s
+        self._stop_at = math.inf
+        self._publishing: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then tell the address."""
+        await self._app.companions.start()
+        # Tells its figures to the other workers, where there are any.
+        self._publishing = asyncio.get_running_loop().create_task(self._app.metrics.publish())
+        await super().startup(sockets=sockets)
+        if self.started and sockets:
+            address = address_of(sockets[0], self._own_config)
+            LOG.info("listening", extra={"fields": {"address": address}})
+            self.on_ready(address)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop what lives beside the application, then finish what runs."""
+        await self._app.companions.stop()
+        await super().shutdown(sockets=sockets)
+        if self._tls is not None:
+            self._tls.close()
+        if self._publishing is not None:
+            self._publishing.cancel()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether to stop now."""
+        done = await super().on_tick(counter)
+        if self._app.draining:
+            state = self.server_state
+            state.default_headers = [*(h for h in state.default_headers if h != _CLOSE), _CLOSE]
+        return done or time.monotonic() >= self._stop_at
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop in good order; unlike uvicorn's, the signal is not raised again afterwards.
+
+        The first SIGTERM drains for `drain_s`; a second one, or SIGINT, stops at once.
+        """
+        if sig == signal.SIGTERM and self._drain_s > 0 and not self._app.draining:
+            self._stop_at = time.monotonic() + self._drain_s
+            self._app.draining = True
+            return
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
+>>>>>>> 1cca0ec (Under overload a request is sent away unread; answers of a batch are written together; shedding by a number alone)

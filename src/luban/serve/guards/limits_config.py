@@ -6,7 +6,7 @@ evenly. No limit is set unless it is asked for, apart from concurrency. Knows no
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -63,11 +63,8 @@ class LimitsConfig(Config):
     """Count in Redis, for several servers; without it all processes of this server count together."""
     max_concurrent: int = Field(1000, ge=1, le=100_000)
     """Requests to models that may be under way at once, in one process; more are sent away with 503."""
-    target_ms: Literal["auto"] | Annotated[float, Field(gt=0)] | None = 100.0
-    """Sheds load before it queues: where half of the answers take longer than this, fewer requests are let in. `auto`
-    learns from calm times what keeps one answer in a hundred near twice what it takes then: a trial, see the guide."""
-    free_concurrent: int = Field(128, ge=1)
-    """With `auto`: up to so many at once may wait for each other without being sent away; callers who wait for
-    an answer before they ask again limit themselves."""
+    target_ms: float | None = Field(100.0, gt=0)
+    """Sheds load before it queues: where half of the answers take longer than this, fewer requests are let in. Half of
+    what your slowest answers may take is a good choice; null lets all wait."""
     min_concurrent: int = Field(4, ge=1)
     """Requests that are let in at once however slow answers are."""

@@ -14,137 +14,19 @@ This module knows no route, no key and no model.
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import Any, Protocol
+from typing import Any
 
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
-from luban.serve.http.problems import MOST_TRIES, NotYet
-from luban.serve.http.routes import Admitted, Halves, Route
+from luban.serve.http.exchange import DONE, Exchange, Service
+from luban.serve.http.outbox import Outbox
+from luban.serve.http.refusing import whole_and_alone
+from luban.serve.http.routes import Halves
 from luban.serve.http.strict import MAX_HEAD_BYTES, StrictProtocol
 from luban.serve.http.wire import Request, Response, head_of
-
-
-class Service(Protocol):
-    """What answers: the application, as far as this module needs it."""
-
-    def halves_of(self, path: str) -> Halves | None:
-        """How a POST to this very path is answered in halves; None where it is not."""
-
-    def enter(self, request: Request) -> Route | Response:
-        """Find the route and let the caller in. Raises Problem."""
-
-    def failed(self, error: Exception, request: Request) -> Response:
-        """What to answer where something was raised."""
-
-    def account(self, request: Request, status: int, seconds: float) -> None:
-        """Count and log one request."""
-
-    @property
-    def max_body_bytes(self) -> int:
-        """Largest body; a larger one is refused on the usual way."""
-
-
-class _NoEvent:
-    """In the place of a cycle's event: nobody waits for it."""
-
-    def set(self) -> None:
-        pass
-
-
-class Exchange:
-    """One request and its answer. To the web server it looks like a cycle of its own."""
-
-    __slots__ = ("_admitted", "_halves", "_later", "_protocol", "_request", "_started", "disconnected", "keep_alive")
-    message_event = _NoEvent()
-    response_complete = False
-    more_body = False
-
-    def __init__(self, protocol: DirectProtocol, halves: Halves, keep_alive: bool) -> None:
-        self._protocol = protocol
-        self._halves = halves
-        self._request: Request | None = None
-        self._admitted: Admitted | None = None
-        self._later: asyncio.Task[None] | None = None
-        self._started = time.perf_counter()
-        self.keep_alive = keep_alive
-        self.disconnected = False
-
-    def begin(self, path: str, headers: list[tuple[bytes, bytes]], body: bytes, tries: int = MOST_TRIES) -> None:
-        """Ask; the answer is written when it is there, perhaps at once."""
-        if self._request is None:  # else it is begun anew, with its caller and its notes
-            self._request = Request({"method": "POST", "path": path, "headers": headers}, _never)
-        request = self._request
-        service = self._protocol.service
-        try:
-            route = service.enter(request)
-            if isinstance(route, Response):
-                self._write(route)
-                return
-            self._admitted = self._halves.enter(request)
-            future = self._halves.begin(request, self._admitted, body)
-        except Exception as error:
-            self._leave()
-            if isinstance(error, NotYet) and tries > 1:
-                again = self._wait(error, path, headers, body, tries - 1)
-                self._later = asyncio.get_running_loop().create_task(again)
-            else:
-                self._write(service.failed(error, request))
-        else:
-            future.add_done_callback(self._answered)
-
-    async def _wait(
-        self, later: NotYet, path: str, headers: list[tuple[bytes, bytes]], body: bytes, tries: int
-    ) -> None:
-        try:
-            await later.ready()
-        except Exception as error:
-            assert self._request is not None
-            self._write(self._protocol.service.failed(error, self._request))
-        else:
-            self.begin(path, headers, body, tries)
-
-    def _answered(self, future: asyncio.Future[Any]) -> None:
-        request, admitted = self._request, self._admitted
-        assert request is not None
-        assert admitted is not None
-        try:
-            if future.cancelled():
-                raise asyncio.InvalidStateError("the answer was dropped")
-            response = self._halves.end(request, admitted)
-        except Exception as error:
-            response = self._protocol.service.failed(error, request)
-        finally:
-            self._leave()
-        self._write(response)
-
-    def _leave(self) -> None:
-        if self._admitted is not None:
-            self._admitted.leave()
-
-    def _write(self, response: Response) -> None:
-        assert self._request is not None
-        self._protocol.answer(self, response, self._request)
-        self._protocol.service.account(self._request, response.status, time.perf_counter() - self._started)
-
-
-async def _never() -> Any:
-    raise AssertionError("a direct request has its body")
-
-
-class _Done:
-    """In the place of a cycle that has answered."""
-
-    message_event = _NoEvent()
-    response_complete = True
-    disconnected = False
-    keep_alive = True
-
-
-_DONE = _Done()
 
 
 class DirectProtocol(StrictProtocol):
@@ -153,6 +35,7 @@ class DirectProtocol(StrictProtocol):
     def __init__(
         self,
         service: Service,
+        outbox: Outbox,
         head_timeout_s: float,
         config: Config,
         server_state: ServerState,
@@ -161,6 +44,7 @@ class DirectProtocol(StrictProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.service = service
+        self._outbox = outbox
         self._head_timeout_s = head_timeout_s
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
@@ -185,6 +69,8 @@ class DirectProtocol(StrictProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Some bytes."""
+        if self.service.is_full() and self._is_at_rest() and self._sent_away(data):
+            return
         try:
             self.feed(data)
         except httptools.HttpParserError:
@@ -196,6 +82,23 @@ class DirectProtocol(StrictProtocol):
             self._go_the_usual_way()
         elif self._in_head:
             self._more_head(len(data))
+
+    def _is_at_rest(self) -> bool:
+        """Whether nothing of a request was read yet that is not answered."""
+        busy = self.cycle is not None and not self.cycle.response_complete
+        begun = self._in_head and self._head_bytes > 0
+        return not (busy or begun or self._in_body or self._full or self.transport.is_closing())
+
+    def _sent_away(self, data: bytes) -> bool:
+        """Answer a request unread: under overload, to read all that come would be all that there is time for."""
+        found = whole_and_alone(data)
+        refusal = self.service.refusal(*found) if found is not None else None
+        if refusal is None:
+            return False
+        self._stop_timing()
+        self._outbox.write(self.transport, self._line(503) + refusal)
+        self.on_response_complete()
+        return True
 
     def _more_head(self, num_bytes: int) -> None:
         """A head is open after all that has come was read."""
@@ -271,16 +174,15 @@ class DirectProtocol(StrictProtocol):
     def answer(self, exchange: Exchange, response: Response, request: Request) -> None:
         """Write the answer to the exchange that runs."""
         if self.cycle is exchange:  # type: ignore[comparison-overlap]  # else it is of one behind this, which waits
-            self.cycle = _DONE  # type: ignore[assignment]
+            self.cycle = DONE  # type: ignore[assignment]
         transport = self.transport
         if not exchange.disconnected and not transport.is_closing():
             head = head_of(response, request.id, request.track.traceparent)
             closing = b"" if exchange.keep_alive else b"connection: close\r\n"
             if "connection" in response.headers:
                 exchange.keep_alive, closing = False, b""
-            transport.write(b"%b%b%b\r\n%b" % (self._line(response.status), head, closing, response.body))
-            if not exchange.keep_alive:
-                transport.close()
+            data = b"%b%b%b\r\n%b" % (self._line(response.status), head, closing, response.body)
+            self._outbox.write(transport, data, close=not exchange.keep_alive)
         self.on_response_complete()
 
     def _line(self, status: int) -> bytes:
@@ -338,6 +240,12 @@ class DirectProtocol(StrictProtocol):
         if not self.transport.is_closing():
             self._refuse("The request's head was too slow or too long.")
 
+    def shutdown(self) -> None:
+        """The server ends: close the connection, now or behind the answer that is being made."""
+        self._outbox.flush()
+        super().shutdown()
+
     def _refuse(self, message: str) -> None:
+        self._outbox.flush()
         self.send_400_response(message)
         self.watch_closing()

@@ -69,7 +69,7 @@ class Router:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes: tuple[Route, ...] = tuple(routes)
-        self._halves: dict[str, Halves | None] = {}
+        self._in_halves: dict[str, Route | None] = {}
         self._plain: dict[str, dict[str, Route]] = {}
         self._patterns: dict[str, tuple[re.Pattern[str], dict[str, Route]]] = {}
         for route in self.routes:
@@ -83,18 +83,18 @@ class Router:
         """All paths, as they were given."""
         return [*self._plain, *self._patterns]
 
-    def halves_of(self, path: str) -> Halves | None:
-        """The halves of a POST to a path as it was sent; None where there are none, or where it has a query."""
-        if path in self._halves:
-            return self._halves[path]
+    def route_of(self, path: str) -> Route | None:
+        """Where a POST to a path as it was sent is answered in halves; None where it is not, or has a query."""
+        if path in self._in_halves:
+            return self._in_halves[path]
         methods = self._plain.get(path)
         if methods is None:
             fits = (methods for pattern, methods in self._patterns.values() if pattern.fullmatch(path))
             methods = next(fits, {}) if "%" not in path and "?" not in path else {}
         route = methods.get("POST")
-        found = route.halves if route is not None else None
-        if len(self._halves) < MAX_KEPT:
-            self._halves[path] = found
+        found = route if route is not None and route.halves is not None else None
+        if len(self._in_halves) < MAX_KEPT:
+            self._in_halves[path] = found
         return found
 
     def find(self, request: Request) -> Route | Response:

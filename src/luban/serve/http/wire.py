@@ -46,7 +46,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
 _ids: deque[str] = deque()
 
 
-def _new_id() -> str:
+def new_id() -> str:
     """32 random hexadecimal digits. They are drawn many at once: asking the system for each costs more than a row."""
     try:
         return _ids.popleft()
@@ -111,7 +111,7 @@ class Request:
         self._is_read = False
         self.track = Track()
         given = self.header("x-request-id")
-        self.id = given if given and _REQUEST_ID.fullmatch(given) else _new_id()
+        self.id = given if given and _REQUEST_ID.fullmatch(given) else new_id()
 
     @property
     def query(self) -> dict[str, str]:

@@ -38,6 +38,11 @@ class Accounts:
         if self._tracer is not None:
             self._tracer.end(told, status)
 
+    def sent_away(self, route: str, kind: str) -> None:
+        """A request was sent away unread, with 503: it is counted, and told of once a second with all others."""
+        self._metrics.request(route, 503, 0.0, kind)
+        self._access.sent_away()
+
     def close(self) -> None:
         """Send what traces are left."""
         if self._tracer is not None:

@@ -102,6 +102,16 @@ class Access:
         self._share = config.share if config.access == "all" else 0.0
         self._second_ends = 0.0
         self._num_told = self._num_left_out = 0
+        self._away_told = float("-inf")
+        self._num_away = 0
+
+    def sent_away(self) -> None:
+        """A request was sent away unread: the first is told at once, then once a second how many there were."""
+        self._num_away += 1
+        if self._errors and (now := time.monotonic()) >= self._away_told + 1:
+            fields = {"count": self._num_away}
+            logging.getLogger("luban.serve").warning("requests sent away", extra={"fields": fields})
+            self._away_told, self._num_away = now, 0
 
     def wants(self, status: int, seconds: float) -> bool:
         """Whether this request is logged. Costs next to nothing."""

@@ -1,0 +1,33 @@
+"""What is to be written to connections, held until the callbacks that are ready have run.
+
+The answers of one batch are made one after the other, some tens of microseconds apart. Written at once, each wakes up
+whoever waits for it, and that costs more than the answer; written together, only the first does. Whoever writes to
+a connection by another way, or closes it, must `flush` before. Belongs to one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Outbox:
+    """The answers of all connections, in order."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[asyncio.Transport, bytes, bool]] = []
+
+    def write(self, transport: asyncio.Transport, data: bytes, close: bool = False) -> None:
+        """Write this soon; with `close`, close the connection behind it."""
+        if not self._held:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._held.append((transport, data, close))
+
+    def flush(self) -> None:
+        """Write all that is held, now."""
+        held, self._held = self._held, []
+        for transport, data, close in held:
+            if transport.is_closing():
+                continue  # The client has gone.
+            transport.write(data)
+            if close:
+                transport.close()
