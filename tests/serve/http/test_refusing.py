@@ -82,8 +82,8 @@ class Parsed:
 
 LINES = st.sampled_from([
     b"Host: a", b"Content-Length: 2", b"Content-Length: 0", b"content-length:\t2 ", b"Content-Length: 02", b"X: y",
-    b"X-Request-ID: 1", b"Transfer-Encoding: chunked", b"Content-Length:", b"A:b\rc", b"A", b":", b"X: Content-Length: 7",
-    b"Connection: keep-alive", b"",
+    b"X-Request-ID: 1", b"Transfer-Encoding: chunked", b"Content-Length:", b"A:b\rc", b"A", b":",
+    b"X: Content-Length: 7", b"Connection: keep-alive", b"",
 ])  # fmt: skip
 
 
