@@ -68,6 +68,8 @@ class App:
         self.metrics.add_slow(self._jobs.samples)
         groups = (*own, self._jobs, office.deployed.paths, *office.learning.groups(self.desk))
         self.companions = companions_of(config, office, door, self.accounts, home)
+        self.is_full = self.guarding.shedding.is_full
+        """Whether a question that comes now is sent away."""
         self._refusal = Refusal(_REFUSED.response)
         self.router = Router([*(route for group in groups for route in group.routes()), *self._own_routes()])
 
@@ -138,10 +140,6 @@ class App:
         """How a POST to this path is answered without a task, if it is."""
         route = self.router.route_of(path)
         return route.halves if route is not None else None
-
-    def is_full(self) -> bool:
-        """Whether a question that comes now is sent away."""
-        return self.guarding.shedding.is_full()
 
     def refusal(self, path: str, request_id: str) -> bytes | None:
         """Send a question away that was not read: what follows the status; None where this path asks no model."""

@@ -53,9 +53,12 @@ ANYBODY = Caller("anybody")
 """Who asks where no key is needed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
-    """A request at the door, before its body is read. `num_bytes` is what its head says, 0 where it does not."""
+    """A request at the door, before its body is read. `num_bytes` is what its head says, 0 where it does not.
+
+    Nobody changes one; that is not enforced, for it would cost a microsecond a request.
+    """
 
     caller: Caller
     model: str

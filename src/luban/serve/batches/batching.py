@@ -116,8 +116,9 @@ class Batcher:
         return self._threads.longest_s()
 
     def queue(self) -> tuple[int, float]:
-        """How many small questions wait, and for how long the oldest batch has been at work in a thread."""
-        return sum(len(group.light) for group in self._groups.values()), self.longest_s()
+        """How many small questions wait behind a thread, and for how long the oldest batch has been at work in it."""
+        since_s = self._threads.longest_s()
+        return (sum(len(group.light) for group in self._groups.values()), since_s) if since_s else (0, 0.0)
 
     def submit(
         self,

@@ -59,6 +59,8 @@ class Breaker:
     def __init__(self, config: BreakerConfig) -> None:
         self._config = config
         self._states: WeakKeyDictionary[Bundle, _State] = WeakKeyDictionary()
+        self._has_failed = False
+        """Whether any version ever did: most servers need not look for its state at every question."""
         self.limit_s = config.call_limit_s
         """Longest time of one call."""
         self.loop_since = 0.0
@@ -68,7 +70,7 @@ class Breaker:
 
     def inspect(self, question: Question, served: Served, faults: list[str | None]) -> None:
         """Raises Problem where this version is not asked now."""
-        state = self._states.get(served.bundle)
+        state = self._states.get(served.bundle) if self._has_failed else None
         if state is None or not state.open_until:
             return
         now = time.monotonic()
@@ -93,7 +95,7 @@ class Breaker:
             elif (state := self._states.get(reply.arm.served.bundle)) is not None and state.trying is question:
                 state.trying = None  # Only bad rows: that says nothing of the model.
             return
-        state = self._states.get(reply.arm.served.bundle)
+        state = self._states.get(reply.arm.served.bundle) if self._has_failed else None
         if state is not None and (state.failures or state.open_until):
             if state.open_until:
                 LOG.info("breaker closed", extra={"fields": {"model": state.name}})
@@ -142,6 +144,7 @@ class Breaker:
     def _state(self, served: Served) -> _State:
         found = self._states.get(served.bundle)
         if found is None:
+            self._has_failed = True
             found = self._states[served.bundle] = _State(served.name)
         return found
 

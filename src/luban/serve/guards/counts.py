@@ -45,9 +45,12 @@ def taken(full_at: float, now: float, limit: LimitConfig, cost: float) -> tuple[
     >>> taken(12.0, 10.0, LimitConfig(rate_per_s=2, burst=4), 1)
     (12.5, 0.5)
     """
-    whole = limit.capacity / limit.rate_per_s
-    after = max(now, min(full_at, now + whole)) + cost / limit.rate_per_s
-    wait = after - now - whole
+    rate = limit.rate_per_s
+    whole = limit.capacity / rate
+    end = now + whole
+    # Written out: `min` and `max` would cost as much again as all the rest.
+    after = (now if full_at <= now else full_at if full_at < end else end) + cost / rate
+    wait = after - end
     return after, wait if wait > _SLACK_S else 0.0
 
 

@@ -6,6 +6,7 @@ evenly. No limit is set unless it is asked for, apart from concurrency. Knows no
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -29,7 +30,7 @@ class LimitConfig(Config):
             raise ValueError("`burst` must not be set with kind `leaky`, which lets one through at a time")
         return self
 
-    @property
+    @cached_property
     def capacity(self) -> int:
         """Most that come through at once."""
         if self.kind == "leaky":

@@ -129,10 +129,7 @@ class DirectProtocol(StrictProtocol):
             return None
         limit = self.limit_concurrency
         crowded = limit is not None and (len(self.connections) >= limit or len(self.tasks) >= limit)
-        parser = self.parser
-        if crowded or self.expect_100_continue or parser.get_method() != b"POST" or parser.should_upgrade():
-            return None
-        if parser.get_http_version() != "1.1":
+        if crowded or self.expect_100_continue or self.parser.get_method() != b"POST" or self._version != "1.1":
             return None
         try:
             return self.service.halves_of(self.url.decode("ascii"))

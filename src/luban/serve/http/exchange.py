@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from luban.serve.http.problems import MOST_TRIES, NotYet
@@ -21,8 +22,8 @@ class Service(Protocol):
     def halves_of(self, path: str) -> Halves | None:
         """How a POST to this very path is answered in halves; None where it is not."""
 
-    def is_full(self) -> bool:
-        """Whether whoever comes now is to be sent away."""
+    is_full: Callable[[], bool]
+    """Whether whoever comes now is to be sent away."""
 
     def refusal(self, path: str, request_id: str) -> bytes | None:
         """What follows the status in the answer to one who is sent away, counted; None where it is to be read first."""

@@ -60,7 +60,8 @@ class Part:
 
 def is_form(request: Request) -> bool:
     """Whether a request's body is a form."""
-    return request.header("content-type")[: len(MEDIA_TYPE)].lower() == MEDIA_TYPE
+    content_type = request.header("content-type")
+    return content_type != "application/json" and content_type[: len(MEDIA_TYPE)].lower() == MEDIA_TYPE
 
 
 def check_form(request: Request) -> None:

@@ -85,15 +85,16 @@ class Predicting:
 
     def enter(self, request: Request) -> Asked:
         """Look at the head. Raises Problem."""
-        (check_form if is_form(request) else check_type)(request)
+        form = is_form(request)
+        (check_form if form else check_type)(request)
         entry = entry_of(request, self._desk)
         deadline = deadline_of(request)
-        return Asked(entry, deadline, self._desk.admit(entry))
+        return Asked(entry, deadline, form, self._desk.admit(entry))
 
     def begin(self, request: Request, asked: Asked, body: bytes) -> asyncio.Future[Any]:
         """Ask the desk. Raises Problem."""
         config = self._config
-        if is_form(request):
+        if asked.form:
             content_type = request.header("content-type")
             question = read_form(content_type, body, asked.entry, config.max_rows, config.max_parts)
         else:
@@ -117,6 +118,7 @@ class Asked:
 
     entry: Entry
     deadline: float
+    form: bool
     admission: Admission
     pending: Pending | None = None
 

@@ -60,6 +60,7 @@ class StrictProtocol(HttpToolsProtocol):
     _in_head = True
     """No head has been read whole since the last message, or none has begun."""
     _in_body = False
+    _version = ""
     _hosts = 0
     _body_bytes = _frame_bytes = 0
     _full = False
@@ -128,7 +129,7 @@ class StrictProtocol(HttpToolsProtocol):
     def begins(self) -> bool:
         """A head is whole: whether the request is one to be answered. Raises where it is none."""
         self._in_head = False
-        version = self.parser.get_http_version()
+        self._version = version = self.parser.get_http_version()
         if version not in _VERSIONS or self._hosts > 1 or (version == "1.1" and not self._hosts):
             raise _Refused(version)
         if self.parser.should_upgrade():

@@ -90,6 +90,22 @@ class Request:
     name, and what was encoded twice stays encoded. `doubled` names a header of `SINGLE` that came twice, or "".
     """
 
+    __slots__ = (
+        "_body",
+        "_headers",
+        "_is_read",
+        "_query",
+        "_receive",
+        "caller",
+        "doubled",
+        "id",
+        "method",
+        "parts",
+        "path",
+        "route",
+        "track",
+    )
+
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
         self.path: str = _as_sent(scope)
@@ -206,10 +222,11 @@ def number_in(text: str) -> int:
     >>> number_in("0042"), number_in("-1"), number_in("9" * 5000) == 10**18
     (42, 0, True)
     """
-    digits = text.lstrip("0")
-    if not (digits.isascii() and digits.isdecimal()):
+    if not (text.isascii() and text.isdecimal()):
         return 0
-    return int(digits) if len(digits) <= 18 else 10**18  # Longer ones are no `int` for Python.
+    if len(text) > 18 and len(text.lstrip("0")) > 18:
+        return 10**18  # Such are perhaps no `int` for Python.
+    return int(text.lstrip("0") or "0") if len(text) > 18 else int(text)
 
 
 def headers_of(response: Response, request_id: str, traceparent: str = "") -> list[tuple[bytes, bytes]]:
