@@ -23,6 +23,7 @@ from luban.serve.address import address_of
 from luban.serve.app import App
 from luban.serve.config import ServeConfig
 from luban.serve.http.direct import DirectProtocol
+from luban.serve.http.outbox import Outbox
 from luban.serve.http.tls import Tls
 from luban.serve.processes.collecting import Collecting
 
@@ -35,7 +36,7 @@ _CLOSE = (b"connection", b"close")
 def _settings(app: App, config: ServeConfig) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=partial(DirectProtocol, app, config.head_timeout_s),  # type: ignore[arg-type]
+        http=partial(DirectProtocol, app, Outbox(), config.head_timeout_s),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         log_config=None,

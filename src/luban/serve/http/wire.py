@@ -99,6 +99,7 @@ class Request:
         "caller",
         "doubled",
         "id",
+        "is_let_in",
         "method",
         "parts",
         "path",
