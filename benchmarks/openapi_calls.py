@@ -111,7 +111,7 @@ def main() -> None:
     options = parser.parse_args()
     wanted = QUICK if options.quick else options.calls
     key = secrets.token_urlsafe(24)
-    made = demo()
+    made = demo(options.quick)
     with tempfile.TemporaryDirectory() as scratch, (Path(scratch) / "log").open("wb") as log:
         # A copy: the calls change deployments, and hand in jobs and records.
         folder = shutil.copytree(made, Path(scratch) / "project")

@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     asked = parser.parse_args()
     runs = 3 if asked.quick else asked.runs
-    measure("demo", *released(demo()), runs)
+    measure("demo", *released(demo(asked.quick)), runs)
     measure(f"{CLASSES} classes", *many_classes(3_000 if asked.quick else 20_000), runs)
 
 

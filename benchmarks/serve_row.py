@@ -67,15 +67,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="100 requests")
     asked = parser.parse_args()
     requests = 100 if asked.quick else asked.requests
-    folder = asked.bundle or bundle_of(demo())
+    folder = asked.bundle or bundle_of(demo(asked.quick))
     bundle = Bundle.load(folder)
     row = bundle.example_rows()[:1]
     body = json.dumps({"rows": row}, ensure_ascii=False).encode()
     emit(NAME, "in process", **one_row(bundle, row, requests), requests=requests)
     length = len(json.dumps({"answers": bundle.predict(row).rows()})) + 200
     with (
-        running([LUBAN, "serve", "--bundle", folder, "--port", "0"]) as ours,
-        running([sys.executable, "-c", FLOOR, str(length)]) as floor,
+        running([LUBAN, "serve", "--bundle", folder, "--port", "0"]) as (ours, _),
+        running([sys.executable, "-c", FLOOR, str(length)]) as (floor, _),
         httpx.Client(base_url=ours) as one,
         httpx.Client(base_url=floor) as other,
     ):

@@ -68,7 +68,7 @@ def table(count: int) -> tuple[Path, list[dict[str, Any]]]:
 
 def texts(count: int) -> tuple[Path, list[dict[str, Any]]]:
     """The demo's bundle, and test rows of 13 to 16 parts."""
-    trained = made(demo(), "run", [])
+    trained = made(demo(), "train", [])
     feature = Bundle.load(trained.bundle).preprocess.features["text"]
     found: list[dict[str, Any]] = []
     for size in range(PARTS[0], PARTS[1] + 1):

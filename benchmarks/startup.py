@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="five runs")
     asked = parser.parse_args()
     runs = 5 if asked.quick else asked.runs
-    project = demo()
+    project = demo(asked.quick)
     bare: list[str | Path] = [peer_python(*PEER), "-c", BARE]
     processes = turns(
         {
