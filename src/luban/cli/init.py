@@ -47,7 +47,7 @@ def init(
 
     words, verb = PHRASES[language.value], "run"
     if data is None:
-        path = from_template(folder, template, name)
+        path = from_template(folder, template, name, language.value)
     else:
         path, seen = from_data(folder, data, target, name, language.value)
         for line in summary(seen, data, target is not None, language.value):

@@ -29,8 +29,11 @@ _MEASURES = (
 _COLUMNS = ", ".join(f"{kind} {measure}" for kind in ("mean", "error", "worst") for measure in _MEASURES)
 
 
-def from_template(folder: Path, template: str, name: str | None = None) -> Path:
-    """Write the template's luban.yaml into `folder`; gives its path. Raises ConfigError."""
+def from_template(folder: Path, template: str, name: str | None = None, language: Language = "en") -> Path:
+    """Write the template's luban.yaml into `folder`; gives its path. Raises ConfigError.
+
+    `language` is that of later reports; the template's comments are English.
+    """
     if template not in TEMPLATES:
         close = nearest(template, TEMPLATES)
         hint = f"Did you mean `{close}`? " if close else ""
@@ -40,6 +43,8 @@ def from_template(folder: Path, template: str, name: str | None = None) -> Path:
     filled = text.format(
         name=model_name(name or fallback or folder.resolve().name), owner=Actor.current().name, columns=_COLUMNS
     )
+    if language != "en":
+        filled = re.sub(r"^(purpose:.*\n)", rf"\1language: {language}\n", filled, count=1, flags=re.MULTILINE)
     return _write(folder, filled)
 
 
