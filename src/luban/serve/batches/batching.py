@@ -17,18 +17,16 @@ passes is told so then, not when a thread is free. Knows no protocol, and not ho
 from __future__ import annotations
 
 import asyncio
-import functools
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from luban.engine.cores import usable_cores
-from luban.serve.batches.asking import Asked, timed
+from luban.serve.batches.asking import Asked
 from luban.serve.batches.batching_config import BatchingConfig
+from luban.serve.batches.groups import Group, Piece, Waiting, call_of, taken
 from luban.serve.batches.pace import Pace
 from luban.serve.batches.runs import RunCounts
 from luban.serve.batches.threads import Calls, Threads
@@ -50,34 +48,6 @@ HUNG_S = 2.0
 """Light questions do not wait for a thread that has been at work for so long."""
 
 
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    rows: list[Mapping[str, Any]]
-    future: asyncio.Future[list[Answer]]
-    since: float
-    track: Track | None = None
-    done: list[Answer] | None = None
-
-
-@dataclass(slots=True)
-class _Piece:
-    """Some rows of a question, in a row: all of them, but for large ones."""
-
-    of: _Waiting
-    rows: list[Mapping[str, Any]]
-
-
-@dataclass(slots=True)
-class _Group:
-    """Questions that may be asked together."""
-
-    served: Served
-    options: TaskOptions | None
-    pace: Pace
-    light: deque[_Waiting] = field(default_factory=deque)
-    heavy: deque[_Waiting] = field(default_factory=deque)
-
-
 class Batcher:
     """Belongs to one event loop. `max_waiting` large questions may wait; more are sent away."""
 
@@ -96,7 +66,7 @@ class Batcher:
         self._together = config.enabled
         self._max_rows = config.max_rows
         self._inline_s = config.inline_ms / 1000
-        self._groups: dict[tuple[int, str], _Group] = {}
+        self._groups: dict[tuple[int, str], Group] = {}
         self._paces: WeakKeyDictionary[Bundle, Pace] = WeakKeyDictionary()
         self._has_turn = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -136,12 +106,12 @@ class Batcher:
         key = (id(served), "" if options is None else options.model_dump_json())
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = _Group(served, options, self._pace(served))
+            group = self._groups[key] = Group(served, options, self._pace(served))
         # What a file costs says nothing of the next one: it is never decoded on the event loop.
         light = self._is_light(group.pace, len(rows)) and not served.files
         if not light and len(rows) > SMALL_ROWS:
             self._refuse_too_many()
-        one = _Waiting(rows, loop.create_future(), time.perf_counter(), track)
+        one = Waiting(rows, loop.create_future(), time.perf_counter(), track)
         if light:
             group.light.append(one)
         else:
@@ -169,7 +139,7 @@ class Batcher:
             todo = "Ask again in a second, or send fewer rows a request."
             raise Problem("busy", detail, todo, None, {"retry-after": "1"})
 
-    def _count(self, one: _Waiting) -> None:
+    def _count(self, one: Waiting) -> None:
         large = len(one.rows) > SMALL_ROWS
 
         def left(future: asyncio.Future[list[Answer]]) -> None:
@@ -180,7 +150,7 @@ class Batcher:
         self._num_large += large
         one.future.add_done_callback(left)
 
-    def _until(self, one: _Waiting, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
+    def _until(self, one: Waiting, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
         def late() -> None:
             if not one.future.done():
                 one.future.set_exception(too_late())
@@ -204,14 +174,14 @@ class Batcher:
         started = time.perf_counter()
         for key, group in list(self._groups.items()):
             while group.heavy and self._threads.are_free:
-                self._in_thread(group, self._batch(group, group.heavy))
+                self._in_thread(group, taken(group, group.heavy, self._max_rows, self._together))
             if self.longest_s() < HUNG_S and self._is_much(group):
                 # Together they are heavy: a large batch in a thread is cheaper than many small ones here.
                 if self._threads.num_at_work < self._most_at_once:
-                    self._in_thread(group, self._batch(group, group.light))
+                    self._in_thread(group, taken(group, group.light, self._max_rows, self._together))
                 continue
             while group.light and (spent := time.perf_counter() - started) <= self._inline_s:
-                batch = self._batch(group, group.light, self._inline_s - spent)
+                batch = taken(group, group.light, self._max_rows, self._together, self._inline_s - spent)
                 self._share(group, batch, self._on_loop(group, batch))
             if not group.light and not group.heavy:
                 del self._groups[key]
@@ -234,42 +204,23 @@ class Batcher:
         self._gathered = self._looks = 0
         return False
 
-    def _is_much(self, group: _Group) -> bool:
+    def _is_much(self, group: Group) -> bool:
         """Whether those that are light alone take too long for one turn of the loop, all together."""
         if not self._together or len(group.light) < 2 or not group.pace.known:
             return False
         rows = sum(len(one.rows) for one in group.light)
         return group.pace.expected(min(rows, self._max_rows)) > self._inline_s
 
-    def _on_loop(self, group: _Group, batch: list[_Piece]) -> Asked:
+    def _on_loop(self, group: Group, batch: list[Piece]) -> Asked:
         if self._calls is None:
-            return _asking(group, batch)()
+            return call_of(group, batch)()
         self._calls.loop_since = time.monotonic()
         try:
-            return _asking(group, batch)()
+            return call_of(group, batch)()
         finally:
             self._calls.loop_since = 0.0
 
-    def _batch(self, group: _Group, queue: deque[_Waiting], within_s: float = math.inf) -> list[_Piece]:
-        """Take from a queue what is asked together: one piece at least, and no more than pays or is allowed."""
-        limit = group.pace.largest(self._max_rows) if len(queue) > 1 else self._max_rows
-        batch: list[_Piece] = []
-        size = 0
-        while queue and (not batch or (self._together and size < limit)):
-            one = queue[0]
-            if one.future.done():
-                queue.popleft()  # Its deadline has passed.
-                continue
-            start = len(one.done) if one.done is not None else 0
-            rows = one.rows[start : start + self._max_rows] if len(one.rows) > self._max_rows else one.rows
-            if batch and (size + len(rows) > limit or group.pace.expected(size + len(rows)) > within_s):
-                break
-            batch.append(_Piece(one, rows))
-            size += len(rows)
-            queue.popleft()
-        return batch
-
-    def _in_thread(self, group: _Group, batch: list[_Piece]) -> None:
+    def _in_thread(self, group: Group, batch: list[Piece]) -> None:
         if not batch:
             return
         loop = asyncio.get_running_loop()
@@ -285,9 +236,9 @@ class Batcher:
                     piece.of.future.set_exception(_hangs(limit_s))
             self._take_turn(loop)
 
-        self._threads.start(group.served, _asking(group, batch), ended, hangs)
+        self._threads.start(group.served, call_of(group, batch), ended, hangs)
 
-    def _share(self, group: _Group, batch: list[_Piece], asked: Asked) -> None:
+    def _share(self, group: Group, batch: list[Piece], asked: Asked) -> None:
         results, began, ended, spent = asked
         size = sum(len(piece.rows) for piece in batch)
         if size:
@@ -304,7 +255,7 @@ class Batcher:
             else:
                 self._go_on(group, one, result)
 
-    def _go_on(self, group: _Group, one: _Waiting, answers: list[Answer]) -> None:
+    def _go_on(self, group: Group, one: Waiting, answers: list[Answer]) -> None:
         """A piece of a large question is answered; it queues again, behind the others."""
         one.done = answers if one.done is None else one.done + answers
         if len(one.done) == len(one.rows):
@@ -315,10 +266,6 @@ class Batcher:
         group = self._groups.setdefault(key, group)
         group.heavy.append(one)
         self._take_turn(one.future.get_loop())
-
-
-def _asking(group: _Group, batch: list[_Piece]) -> Callable[[], Asked]:
-    return functools.partial(timed, group.served, [piece.rows for piece in batch], group.options)
 
 
 def too_late() -> Problem:
