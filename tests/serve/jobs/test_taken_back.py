@@ -119,10 +119,10 @@ def test_a_job_under_way(house: House) -> None:
     with client_of(house, **learnt) as api:
         until(lambda: len(api.get("/v1/models/reviews").json()["versions"]) == 2)
         id = handed_in(api, content=lines(rows), headers=CSV)
-        until(lambda: {row.version for row in recorded(house)} == {1, 2}, 60)
+        until(lambda: {row.version for row in recorded(house)} == {1, 2})
         assert api.get(f"/v1/jobs/{id}").json()["status"] == "running", "the file is large enough to be met midway"
         house.deployments.rollback("reviews", ADA)
-        until(lambda: api.get(f"/v1/jobs/{id}").json()["status"] == "done", 120)
+        until(lambda: api.get(f"/v1/jobs/{id}").json()["status"] == "done")
         job, found = api.get(f"/v1/jobs/{id}").json(), result(api, id)
     assert (job["attempts"], job["counts"]) == (1, {"rows": rows, "errors": 0})
     assert {row["version"] for row in found} == {"1"}
