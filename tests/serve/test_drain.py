@@ -25,14 +25,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_drained(folder: Path, workers: str) -> None:
+@pytest.mark.parametrize(
+    ("workers", "sign"), [("1", signal.SIGTERM), ("2", signal.SIGTERM), ("1", signal.SIGHUP), ("2", signal.SIGHUP)]
+)
+def test_drained(folder: Path, workers: str, sign: signal.Signals) -> None:
     settings = {"LUBAN__SERVE__DRAIN_S": "5", "LUBAN__SERVE__WORKERS": workers}
     with served("--bundle", folder, **settings) as (process, address), httpx.Client(base_url=address) as client:
         assert client.get("/ready").status_code == 200
         kept = client.post("/v1/predict", json=ASK)
         assert "connection" not in kept.headers
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(sign)
         ready = until(lambda: found if (found := client.get("/ready")).status_code != 200 else None)
         assert ready.json()["type"] == "urn:luban:problem:stopping"
         assert client.get("/health").status_code == 200
@@ -55,6 +57,20 @@ def test_a_second_signal_does_not_wait(folder: Path, sign: signal.Signals) -> No
         until(lambda: httpx.get(f"{address}/ready").status_code != 200)
         process.send_signal(sign)
         assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_nohup_is_followed(folder: Path, workers: str) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with served("--bundle", folder, LUBAN__SERVE__WORKERS=workers) as (process, address):
+            process.send_signal(signal.SIGHUP)
+            for _ in range(20):
+                assert httpx.get(f"{address}/ready").status_code == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_bundle_is_served_with_settings_of_the_environment(folder: Path) -> None:

@@ -174,7 +174,9 @@ class Desk:
             try:
                 routing.result()
                 picked = self.fleet.pick(question)
-                assert picked is not None, "what is held stays loaded"
+                if picked is None:  # It was being exchanged at this instant.
+                    self.fleet.load(question).add_done_callback(loaded)
+                    return
                 begun = self._submit(question, picked, time.perf_counter())
             except Exception as error:
                 _fail(pending, error)

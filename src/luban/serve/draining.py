@@ -1,19 +1,21 @@
 """One process's event loop: it starts, says when it is ready, drains, and stops.
 
-Decided here: SIGTERM and SIGINT end it in good order and requests that run are finished; a second SIGINT ends it at
-once. A client that does not send a request's head in time, or one without end, is cut off. Knows no model and no socket
-but the one that it is given.
+Decided here: SIGTERM, SIGHUP and SIGINT end it in good order and requests that run are finished; a second SIGINT ends
+it at once. A client that does not send a request's head in time, or one without end, is cut off. Knows no model and no
+socket but the one that it is given.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import signal
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
 
@@ -100,6 +102,20 @@ class Draining(uvicorn.Server):
             state = self.server_state
             state.default_headers = [*(h for h in state.default_headers if h != _CLOSE), _CLOSE]
         return done or time.monotonic() >= self._stop_at
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGHUP, too, where it is not ignored (`nohup`): who closes the terminal stops the server in good order."""
+        with super().capture_signals():
+            before = signal.getsignal(signal.SIGHUP)
+            if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+                yield
+                return
+            signal.signal(signal.SIGHUP, lambda number, frame: self.handle_exit(signal.SIGTERM, frame))
+            try:
+                yield
+            finally:
+                signal.signal(signal.SIGHUP, before)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop in good order; unlike uvicorn's, the signal is not raised again afterwards.

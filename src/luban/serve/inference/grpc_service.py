@@ -23,7 +23,7 @@ from luban import __version__
 from luban.catalog import need
 from luban.errors import ServeError
 from luban.serve.desk import Desk
-from luban.serve.http.problems import NotYet, Problem
+from luban.serve.http.problems import MOST_TRIES, NotYet, Problem
 from luban.serve.inference.grpc_messages import answered, parameters, rows
 from luban.serve.inference.grpc_tls import credentials
 from luban.serve.inference.proto import messages
@@ -161,14 +161,14 @@ class GrpcService:
 
     async def _tried(self, name: str, call: Call, sent: AsyncIterator[Any], context: Any, told: Called) -> Any:
         message = None
-        for last in (False, False, True):
+        for left in reversed(range(MOST_TRIES)):
             try:
                 self._admit(name, told)
                 if message is None and name not in _UNREAD:
                     message = await self._message(sent, name in _ROLES)
                 return await call(message, context, told)
             except NotYet as error:
-                if last:
+                if not left:
                     raise
                 await error.ready()
         raise AssertionError("the last try gives an answer")
@@ -194,9 +194,12 @@ class GrpcService:
         role = _ROLES.get(name)
         if role is None:
             return
-        told.caller = caller = self._let_in(told.header("authorization"), told.header("x-api-key"))
-        if not caller.may(role):
-            raise Problem("not-allowed", f"This takes the role {role}, but {caller.name} is {caller.role}.", "")
+        if not told.is_let_in:  # else the call is tried again, and a token for one use is used up
+            told.caller = self._let_in(told.header("authorization"), told.header("x-api-key"))
+            told.is_let_in = True
+        if not told.caller.may(role):
+            detail = f"This takes the role {role}, but {told.caller.name} is {told.caller.role}."
+            raise Problem("not-allowed", detail, "")
 
     async def _server_live(self, message: Any, context: Any, told: Called) -> Any:
         return self._messages["ServerLiveResponse"](live=True)

@@ -34,6 +34,7 @@ from luban.serve.fleet import live
 from luban.serve.fleet.fleet import Fleet, Origins
 from luban.serve.fleet.memory import Memory
 from luban.serve.fleet.origins import FixedOrigin
+from luban.serve.fleet.routing import Picked
 from luban.serve.guards.breaker import end_process
 from luban.serve.http.problems import Problem
 from luban.serve.jobs.job_plans import TakenBack
@@ -102,17 +103,19 @@ class JobDesk:
 
     def served_for(self, question: Question) -> Served:
         """The version that will answer this question."""
+        return self._picked(question).arm.served
+
+    def _picked(self, question: Question) -> Picked:
         picked = self._fleet.pick(question)
-        assert picked is not None, "whoever asks holds the arms, so they stay loaded"
-        return picked.arm.served
+        if picked is None:  # Held as they are, versions may still be exchanged at this very instant.
+            raise Later("The versions of this job were being exchanged.")
+        return picked
 
     def assigned(self, question: Question) -> Question:
         """The question; under another id, where its version was taken back, to the one that answers in its place."""
         number = None
         if self._who.instead:
-            picked = self._fleet.pick(question)
-            assert picked is not None, "whoever asks holds the arms, so they stay loaded"
-            number = self._who.instead.get(picked.arm.name)
+            number = self._who.instead.get(self._picked(question).arm.name)
         if number is not None:
             question.entry = replace(question.entry, request_id=f"{question.entry.request_id}-v{number}")
             question.version = number

@@ -198,9 +198,11 @@ class Supervisor:
         self._selector.register(ours, selectors.EVENT_READ, None)
 
         def note(number: int, frame: FrameType | None) -> None:
-            self._signals.append(number)
+            self._signals.append(signal.SIGTERM if number == signal.SIGHUP else number)
 
-        handlers = {number: signal.signal(number, note) for number in _SIGNALS}
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # by `nohup`
+        numbers = _SIGNALS if ignored else (*_SIGNALS, signal.SIGHUP)
+        handlers = {number: signal.signal(number, note) for number in numbers}
         before = signal.set_wakeup_fd(theirs.fileno())
         try:
             yield

@@ -63,6 +63,7 @@ class Called:
     method: str = "POST"
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     caller: Caller = ANYBODY
+    is_let_in: bool = False
     track: Track = field(default_factory=Track)
 
     def header(self, name: str) -> str:
