@@ -38,7 +38,13 @@ def test_together_in_order_and_each_once() -> None:
         assert log == ["g closed"]
         await asyncio.sleep(0)
         assert log[1:] == ["a1", "b1", "b closed", "a2", "next"]
+        outbox.write(b, b"3", at_once=True)
+        outbox.write(a, b"3", at_once=True)
+        assert log[-1] == "a3", "nothing was held"
+        log.pop()
         outbox.write(a, b"3")
+        outbox.write(a, b"4", at_once=True)
+        assert log[-1] == "next", "not before what is held"
         outbox.flush()
         outbox.flush()
         await asyncio.sleep(0)
@@ -46,4 +52,4 @@ def test_together_in_order_and_each_once() -> None:
         await asyncio.sleep(0)
 
     asyncio.run(run())
-    assert log[6:] == ["a3"]
+    assert log[6:] == ["a3", "a4"]

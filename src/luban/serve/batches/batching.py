@@ -248,6 +248,8 @@ class Batcher:
             one = piece.of
             if one.future.done():
                 continue
+            if one.track is not None:
+                one.track.together = len(batch)
             if isinstance(result, Exception):
                 one.future.set_exception(result)
             elif len(result) == len(one.rows):

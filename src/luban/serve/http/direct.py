@@ -179,7 +179,8 @@ class DirectProtocol(StrictProtocol):
             if "connection" in response.headers:
                 exchange.keep_alive, closing = False, b""
             data = b"%b%b%b\r\n%b" % (self._line(response.status), head, closing, response.body)
-            self._outbox.write(transport, data, close=not exchange.keep_alive)
+            is_alone = request.track.together == 1
+            self._outbox.write(transport, data, close=not exchange.keep_alive, at_once=is_alone)
         self.on_response_complete()
 
     def _line(self, status: int) -> bytes:

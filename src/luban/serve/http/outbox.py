@@ -16,11 +16,14 @@ class Outbox:
     def __init__(self) -> None:
         self._held: list[tuple[asyncio.Transport, bytes, bool]] = []
 
-    def write(self, transport: asyncio.Transport, data: bytes, close: bool = False) -> None:
-        """Write this soon; with `close`, close the connection behind it."""
-        if not self._held:
-            asyncio.get_running_loop().call_soon(self.flush)
+    def write(self, transport: asyncio.Transport, data: bytes, close: bool = False, at_once: bool = False) -> None:
+        """Write this soon, or `at_once` where nothing is held; with `close`, close the connection behind it."""
         self._held.append((transport, data, close))
+        if len(self._held) == 1:
+            if at_once:  # An answer that was given alone need not wait for others.
+                self.flush()
+            else:
+                asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:
         """Write all that is held, now."""

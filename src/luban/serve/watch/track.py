@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 class Track:
     """One request's notes. `spans` is None where the request is not traced; times are of `time.perf_counter`."""
 
-    __slots__ = ("num_rows", "picked", "root", "spans", "traceparent")
+    __slots__ = ("num_rows", "picked", "root", "spans", "together", "traceparent")
 
     def __init__(self) -> None:
         self.picked: Picked | None = None
         self.num_rows = 0
+        self.together = 1
+        """Questions that were answered by one call of the model, this one among them."""
         self.spans: list[tuple[str, float, float]] | None = None
         self.root: object = None
         """The tracer's own: the span of the request itself, and by how much the clock on the wall is ahead."""
