@@ -5,8 +5,8 @@
 A request's time counts from when it was to leave, not from when a connection was free, so that a server which stalls
 cannot hide that it made others wait (Tene, "How NOT to measure latency", 2013). Requests go to whichever connection is
 free, over at most so many; what finds none waits in line and its time runs. Prints one line of JSON: answers by
-status, quantiles of those with 200, and of those that were refused (429, 503). No library of HTTP stands between:
-the loop writes bytes and counts those that come back.
+status, quantiles of how late requests left, of those with 200, and of those that were refused (429, 503). No library of
+HTTP stands between: the loop writes bytes and counts those that come back.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ class Load:
         self._free: list[Connection] = []
         self._line: deque[float] = deque()
         self._opening: set[asyncio.Task[object]] = set()
+        self.late: list[float] = []
+        """How long after they were due requests left: no connection was free, or the generator was late itself."""
         self.statuses: Counter[int] = Counter()
         self.taken: dict[int, list[float]] = {}
 
@@ -102,6 +104,7 @@ class Load:
 
     def _ask(self, connection: Connection, at: float) -> None:
         self._number += 1
+        self.late.append(time.perf_counter() - at)
         connection.ask(at, self._requests[self._number % len(self._requests)])
 
     def is_free(self, connection: Connection) -> None:
@@ -171,6 +174,7 @@ def main() -> None:
         found = {
             "rate": round(rate, 1),
             "statuses": {str(status): count for status, count in sorted(load.statuses.items()) if count},
+            "late_ms": quantiles_ms(load.late),
             "answered_ms": quantiles_ms(load.taken.get(200, [])),
             "refused_ms": quantiles_ms(refused),
         }

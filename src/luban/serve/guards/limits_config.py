@@ -65,7 +65,7 @@ class LimitsConfig(Config):
     max_concurrent: int = Field(1000, ge=1, le=100_000)
     """Requests to models that may be under way at once, in one process; more are sent away with 503."""
     target_ms: float | None = Field(100.0, gt=0)
-    """Sheds load before it queues: where half of the answers take longer than this, fewer requests are let in. Half of
-    what your slowest answers may take is a good choice; null lets all wait."""
+    """Sheds load before it queues: where half of the answers take longer than this, fewer requests are let in. A
+    quarter of what one answer in a hundred may take is a good choice; null lets all wait."""
     min_concurrent: int = Field(4, ge=1)
     """Requests that are let in at once however slow answers are."""
