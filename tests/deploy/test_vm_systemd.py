@@ -225,7 +225,7 @@ def test_figures_and_alerts_as_the_readme_says(installed: Installed) -> None:
         installed.on.run("bash", "-c", f"cd watch && {command}")
 
     def said(path: str) -> Any:
-        done = installed.on.run("curl", "--silent", f"http://127.0.0.1:{path}", check=False)
+        done = installed.on.run("curl", "--silent", "--fail", f"http://127.0.0.1:{path}", check=False)
         return json.loads(done.stdout or "null")
 
     def both_are_up() -> bool:
@@ -235,7 +235,8 @@ def test_figures_and_alerts_as_the_readme_says(installed: Installed) -> None:
     installed.until(both_are_up, "both servers' figures")
 
     def told() -> list[str]:
-        return [one["url"] for one in said("9090/api/v1/alertmanagers")["data"]["activeAlertmanagers"]]
+        found = said("9090/api/v1/alertmanagers")
+        return [] if found is None else [one["url"] for one in found["data"]["activeAlertmanagers"]]
 
     installed.until(lambda: bool(told()), "an Alertmanager that Prometheus knows")
     assert told() == ["http://127.0.0.1:9093/api/v2/alerts"]

@@ -168,26 +168,27 @@ class Desk:
         too_long = too_late() if left_s < wait_s else _still_loading(question.entry.model)
         timer = loop.call_later(max(min(left_s, wait_s), 0), _fail, pending, too_long)
 
-        def loaded(routing: asyncio.Future[Routing]) -> None:
-            if pending.future.done():
-                return
-            try:
-                routing.result()
-                picked = self.fleet.pick(question)
-                if picked is None:  # It was being exchanged at this instant.
-                    self.fleet.load(question).add_done_callback(loaded)
-                    return
-                begun = self._submit(question, picked, time.perf_counter())
-            except Exception as error:
-                _fail(pending, error)
-            else:
-                timer.cancel()
-                # What an answer takes is without the load, which says nothing of a queue.
-                pending.picked, pending.faults, pending.started = picked, begun.faults, begun.started
-                begun.future.add_done_callback(partial(_pass_on, pending.future))
-
-        self.fleet.load(question).add_done_callback(loaded)
+        self.fleet.load(question).add_done_callback(partial(self._loaded, pending, timer))
         return pending
+
+    def _loaded(self, pending: Pending, timer: asyncio.TimerHandle, routing: asyncio.Future[Routing]) -> None:
+        if pending.future.done():
+            return
+        question = pending.question
+        try:
+            routing.result()
+            picked = self.fleet.pick(question)
+            if picked is None:  # It was being exchanged at this instant.
+                self.fleet.load(question).add_done_callback(partial(self._loaded, pending, timer))
+                return
+            begun = self._submit(question, picked, time.perf_counter())
+        except Exception as error:
+            _fail(pending, error)
+        else:
+            timer.cancel()
+            # What an answer takes is without the load, which says nothing of a queue.
+            pending.picked, pending.faults, pending.started = picked, begun.faults, begun.started
+            begun.future.add_done_callback(partial(_pass_on, pending.future))
 
     def finish(self, pending: Pending) -> Reply:
         """The reply, once the future is done; raises what it holds."""

@@ -205,9 +205,8 @@ def test_only_operators_see_rows(tmp_path: Path) -> None:
 def put(ledger: Ledger, count: int) -> None:
     """Rows into the queue."""
     found = [{"label": "good", "confidence": 0.5}] * count
-    arm = Arm("champion", SimpleNamespace(version=1))  # type: ignore[arg-type]
     rows, marked = {n: {} for n in range(count)}, {n: ["sample"] for n in range(count)}
-    item = Item(1.0, "r", "m", "", arm, 1.0, found, rows, marked, True, 0)
+    item = Item(1.0, "r", "m", "", ("champion", 1), 1.0, found, rows, marked, True, 0)
     with ledger.transaction() as tx:
         insert_new(tx, answers, list(answers_of(item, False)))
         insert_new(tx, reviews, list(reviews_of(item)))
