@@ -85,7 +85,11 @@ def beside_fastapi(model: Model, seconds: float, rounds: int) -> None:
 
 def batched(what: str, model: Model, seconds: float, rounds: int) -> None:
     """With and without batching."""
-    with ours(model.bundle) as on, ours(model.bundle, LUBAN__SERVE__BATCHING__ENABLED="false") as off:
+    waiting = {TARGET: "null"}  # Whoever is sent away would be counted as answered.
+    with (
+        ours(model.bundle, **waiting) as on,
+        ours(model.bundle, LUBAN__SERVE__BATCHING__ENABLED="false", **waiting) as off,
+    ):
         servers, bodies = {"batched": on, "unbatched": off}, model.bodies()
         for clients in BATCHED_CLIENTS:
             found = in_turns(servers, dict.fromkeys(servers, bodies), clients, seconds, rounds)
