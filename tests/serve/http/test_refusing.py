@@ -6,6 +6,7 @@ import re
 import socket
 
 import httptools
+import httpx
 import orjson
 import pytest
 from hypothesis import example, given
@@ -16,6 +17,7 @@ from luban.serve.guards.limits_config import LimitsConfig
 from luban.serve.guards.shedding import overloaded
 from luban.serve.http.refusing import Refusal, whole_and_alone
 from luban.serve.http.wire import head_of
+from waiting import BOUND_S, until
 
 from ..conftest import FakeBundle
 
@@ -113,24 +115,31 @@ class TestOverHttp:
     def config(self) -> ServeConfig:
         return ServeConfig(port=0, limits=LimitsConfig(max_concurrent=1))
 
-    def test_unread_and_read_alike(self, client: object, bundle: FakeBundle) -> None:
+    def test_unread_and_read_alike(
+        self, client: httpx.Client, bundle: FakeBundle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """One question takes the only place; others are sent away by both ways, and the connection goes on."""
-        import httpx
+        looked_at: list[tuple[str, str] | None] = []
 
-        assert isinstance(client, httpx.Client)
+        def look(data: bytes) -> tuple[str, str] | None:
+            if data.startswith(b"POST"):
+                looked_at.append(whole_and_alone(data))
+            return whole_and_alone(data)
+
+        monkeypatch.setattr("luban.serve.http.direct.whole_and_alone", look)
         url = client.base_url
         body = orjson.dumps({"rows": [{"text": "wait"}] * 50})
         with (
-            socket.create_connection((url.host, url.port or 0), timeout=20) as first,
-            socket.create_connection((url.host, url.port or 0), timeout=20) as second,
+            socket.create_connection((url.host, url.port or 0), timeout=BOUND_S) as first,
+            socket.create_connection((url.host, url.port or 0), timeout=BOUND_S) as second,
         ):
             first.sendall(_request(body))
-            while "luban_open_requests 1" not in client.get("/metrics").text:
-                pass
+            until(lambda: "luban_open_requests 1" in client.get("/metrics").text)
             unread, read = _asked(second, _request(b"{}")), _asked(second, _request(b"{}", b"Expect: nothing\r\n"))
             assert unread.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
             assert b"retry-after: 1\r\n" in unread
             assert unread == read
+            assert looked_at == [("/v1/predict", "same"), None], "the one unread, the other by the usual way"
             assert orjson.loads(unread.partition(b"\r\n\r\n")[2])["type"] == "urn:luban:problem:overloaded"
             text = client.get("/metrics").text
             assert "luban_shed_requests_total 2" in text
